@@ -1,0 +1,54 @@
+"""``python -m build <verb>``: dispatch to the verb's story; turn an error into a message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from build.errors import BuildError, SpaceError
+from build.settings import add_common_arguments, settings_from
+
+COMMANDS = Path(__file__).parent / "commands"
+
+
+def verbs() -> list[str]:
+    return sorted(path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one verb; the exit status of the process."""
+    known = verbs()
+    if not argv or argv[0] not in known:
+        print(f"usage: python -m build {{{','.join(known)}}} [options]", file=sys.stderr)
+        return 0 if argv and argv[0] in ("-h", "--help") else 2
+    verb, *rest = argv
+    command = importlib.import_module(f"build.commands.{verb}")
+    parser = argparse.ArgumentParser(prog=f"nox -s {verb} --", description=command.__doc__)
+    command.add_arguments(parser)
+    add_common_arguments(parser)
+    args = parser.parse_args(rest)
+    try:
+        return int(command.run(args, settings_from(args)))
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, nothing half-written counts", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            full = SpaceError(
+                "the disk is full",
+                why=str(error),
+                todo="free some space (nox -s clean says what it can drop) and run the same command again",
+            )
+            print(f"error: {full}", file=sys.stderr)
+            return full.exit_code
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

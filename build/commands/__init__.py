@@ -1,0 +1,1 @@
+"""One story per verb: what `nox -s <verb>` does, top to bottom."""

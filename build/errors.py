@@ -1,0 +1,150 @@
+"""Every failure that a user can meet: what failed, why, what to do next; one exit code per kind.
+
+Modules raise; only ``build.__main__`` turns an error into a message and an exit code. Exit code 1 is left to
+defects of this project (a traceback), 2 to the command line, 130 to Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BuildError(Exception):
+    """The root. ``what`` failed, ``why`` in facts, ``todo`` as the next step of the person who reads it."""
+
+    exit_code: ClassVar[int] = 10
+
+    def __init__(self, what: str, *, why: str = "", todo: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.todo = todo
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.todo:
+            lines.append(f"  do:  {self.todo}")
+        return "\n".join(lines)
+
+
+class UsageError(BuildError):
+    """An argument that cannot be meant."""
+
+    exit_code = 2
+
+
+class UnknownTargetError(BuildError):
+    """A target that ``lock/targets.toml`` does not name."""
+
+    exit_code = 11
+
+
+class IntentError(BuildError):
+    """``lock/targets.toml`` has faults; all are listed with their place."""
+
+    exit_code = 12
+
+
+class LockError(BuildError):
+    """A lock that is missing, stale, edited by hand or written by a newer version."""
+
+    exit_code = 13
+
+
+class ResolveError(BuildError):
+    """The resolver (uv or apt) found no solution, or an index does not have what is asked for."""
+
+    exit_code = 14
+
+
+class HashMismatchError(BuildError):
+    """Bytes that are not the locked ones; the bad file is gone by the time this is raised."""
+
+    exit_code = 20
+
+
+class NetworkError(BuildError):
+    """A file could not be had from any place; what came so far is kept for the next run."""
+
+    exit_code = 21
+
+
+class OfflineError(BuildError):
+    """``--offline`` was asked for and something is not in the store."""
+
+    exit_code = 22
+
+
+class PatchError(BuildError):
+    """A patch does not apply exactly, is not listed, is missing; the tree was left clean."""
+
+    exit_code = 30
+
+
+class CompiledCodeError(BuildError):
+    """A patch touches compiled code in the wheel lane."""
+
+    exit_code = 31
+
+
+class OverlapError(BuildError):
+    """Two wheels write the same path with different content and the target declares no winner."""
+
+    exit_code = 32
+
+
+class EngineError(BuildError):
+    """No engine that can do the work, and no right to start one; or it failed to start."""
+
+    exit_code = 40
+
+
+class EmulationError(BuildError):
+    """Foreign code must run and the kernel has no emulation registered for it."""
+
+    exit_code = 41
+
+
+class SpaceError(BuildError):
+    """Not enough disk: said before the work where it can be known, or met in the middle of it."""
+
+    exit_code = 42
+
+
+class BusyError(BuildError):
+    """Another run holds the store's lock and did not end in time."""
+
+    exit_code = 43
+
+
+class CommandError(BuildError):
+    """A program that we run failed; the message holds the command to replay and its last lines."""
+
+    exit_code = 50
+
+    def __init__(
+        self, what: str, *, why: str = "", todo: str = "", returncode: int = 0, output: str = ""
+    ) -> None:
+        super().__init__(what, why=why, todo=todo)
+        self.returncode = returncode
+        self.output = output
+
+
+class ImageBuildError(BuildError):
+    """BuildKit failed on a step of the rendered Dockerfile."""
+
+    exit_code = 51
+
+
+class SmokeError(BuildError):
+    """The image runs but a check of it failed (or was skipped under ``--require-gpu``)."""
+
+    exit_code = 60
+
+
+class ImageNotFoundError(BuildError):
+    """No image of that reference, here or in its registry."""
+
+    exit_code = 61

@@ -1,0 +1,144 @@
+"""The values that cross modules: frozen, typed, without behaviour beyond what can be read off them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Lane(StrEnum):
+    """How a target gets its vLLM."""
+
+    WHEEL = "wheel"
+    SOURCE = "source"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A locked file: its base name, hex sha256 and size in bytes. Never a host."""
+
+    file: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel(Artifact):
+    """A locked wheel of one distribution (name normalised as in PEP 503)."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceArchive(Artifact):
+    """A release's source archive (an sdist) that a component's patches apply to."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deb(Artifact):
+    """A locked Debian package; ``path`` is its place below a mirror's root (``pool/main/…``)."""
+
+    name: str
+    version: str
+    arch: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebSet:
+    """The .debs of one root for one architecture. ``epoch``: the newest build time of its members (ar header)."""
+
+    root: str
+    suite: str
+    arch: str
+    epoch: int
+    debs: tuple[Deb, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitSource:
+    """A pinned commit: where it may be fetched from, and the tree that makes any source of it acceptable."""
+
+    url: str
+    tag: str
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchedFile:
+    """A file that a series touches: its repository path, its installed path, its hashes before and after.
+
+    An empty hash stands for a file that is not there (created or deleted by the series).
+    """
+
+    source: str
+    installed: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchRef:
+    """One line of a series: the component, the patch's file name below it, and the sha256 of its bytes."""
+
+    component: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A source tree that a series patches, as locked.
+
+    ``paths``: repository prefix → installed prefix, below site-packages. ``git`` is None where no commit is known.
+    """
+
+    name: str
+    distribution: str
+    paths: tuple[tuple[str, str], ...]
+    archive: SourceArchive | None
+    git: GitSource | None
+    files: tuple[PatchedFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelLayer:
+    """One image layer: the wheels installed into it, in the order of installation steps.
+
+    All but the last element of ``steps`` are overwritten by later ones where a declared overlap says so.
+    """
+
+    name: str
+    steps: tuple[tuple[Wheel, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """Everything that a target resolves to; made by ``nox -s lock`` only."""
+
+    target: str
+    intent: str
+    epoch: int
+    python: str
+    platform: str
+    wheels: tuple[Wheel, ...]
+    patches: tuple[PatchRef, ...]
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one run was asked for and where it keeps things."""
+
+    repo: Path
+    store: Path
+    offline: bool = False
+    verbose: bool = False
+    json: bool = False
+    builder: str | None = None

@@ -1,0 +1,44 @@
+"""Where things are kept, and the options that every session takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from build.models import Settings
+
+STORE_VARIABLE = "SPARK_RUNTIME_STORE"
+REPO = Path(__file__).resolve().parent.parent
+
+
+def default_store() -> Path:
+    """``$SPARK_RUNTIME_STORE``, else ``spark-runtime`` in the user's cache folder (XDG Base Directory)."""
+    if named := os.environ.get(STORE_VARIABLE):
+        return Path(named).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(cache) / "spark-runtime"
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every session takes after ``--``."""
+    parser.add_argument("--store", type=Path, metavar="DIR", help=f"where files are kept (${STORE_VARIABLE})")
+    parser.add_argument("--offline", action="store_true", help="use no network: what is not in the store is an error")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each program that is run")
+
+
+def add_target_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", metavar="NAME", help="a table of lock/targets.toml (default: its `default`)")
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """The settings of one run, from its parsed arguments."""
+    return Settings(
+        repo=REPO,
+        store=(args.store or default_store()).absolute(),
+        offline=args.offline,
+        verbose=args.verbose,
+        json=args.json,
+        builder=getattr(args, "builder", None),
+    )
