@@ -17,9 +17,7 @@ def canonical_json(value: Any) -> bytes:
     >>> canonical_json({"b": 1, "a": ["é"]}).decode()
     '{"a":["é"],"b":1}'
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest(value: Any) -> str:

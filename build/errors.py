@@ -124,9 +124,7 @@ class CommandError(BuildError):
 
     exit_code = 50
 
-    def __init__(
-        self, what: str, *, why: str = "", todo: str = "", returncode: int = 0, output: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, why: str = "", todo: str = "", returncode: int = 0, output: str = "") -> None:
         super().__init__(what, why=why, todo=todo)
         self.returncode = returncode
         self.output = output

@@ -60,9 +60,7 @@ def base_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def network_env() -> dict[str, str]:
     """The user's proxies, CA bundle and index settings, for children that reach a network."""
     return {
-        name: value
-        for name, value in os.environ.items()
-        if name in NETWORK_NAMES or name.startswith(NETWORK_PREFIXES)
+        name: value for name, value in os.environ.items() if name in NETWORK_NAMES or name.startswith(NETWORK_PREFIXES)
     }
 
 
@@ -132,9 +130,7 @@ def run(
         raise CommandError(
             f"{os.path.basename(plain[0])} took longer than {timeout:.0f} s and was ended", why=quote(plain)
         ) from error
-    result = Completed(
-        argv=plain, returncode=done.returncode, stdout=done.stdout or "", stderr=done.stderr or ""
-    )
+    result = Completed(argv=plain, returncode=done.returncode, stdout=done.stdout or "", stderr=done.stderr or "")
     if check and done.returncode != 0:
         raise failure(result)
     return result

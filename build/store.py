@@ -1,0 +1,128 @@
+"""The content-addressed store: verified files by sha256, made things by id, shared by every clone of a user.
+
+Layout below the store's root: ``blobs/sha256/ab/abcd…`` (verified bytes), ``partial/`` (downloads that were cut),
+``trees/<id>/``, ``roots/<id>/``, ``rootfs/<id>.tar``, ``contexts/<id>/``, ``engine/``, ``locks/``, ``scratch/``.
+A name without a scratch prefix is whole: everything is made under ``scratch/`` and renamed into place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from build.canonical import file_sha256
+from build.console import human_bytes, say
+from build.errors import BusyError, HashMismatchError, SpaceError
+
+WAIT_SECONDS = 3600.0
+
+
+def blob(store: Path, sha256: str) -> Path:
+    """Where the bytes with this hex sha256 are kept, whether or not they are there."""
+    return store / "blobs" / "sha256" / sha256[:2] / sha256
+
+
+def has(store: Path, sha256: str, size: int) -> bool:
+    """Whether the store holds this file. The size is compared; the bytes were verified when they came in."""
+    try:
+        return os.stat(blob(store, sha256)).st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def verify(store: Path, file: str, sha256: str) -> None:
+    """Read a stored file again and compare; a bad one is removed before the error is raised."""
+    path = blob(store, sha256)
+    found = file_sha256(path)
+    if found != sha256:
+        path.unlink(missing_ok=True)
+        raise HashMismatchError(
+            f"{file} in the store is not what was locked; it was removed",
+            why=f"expected sha256 {sha256}, found {found}",
+            todo="run the same command again: it fetches the file anew",
+        )
+
+
+@contextlib.contextmanager
+def scratch(store: Path, name: str) -> Iterator[Path]:
+    """A folder in the store (so that a rename into place is atomic), gone afterwards whatever happens."""
+    parent = store / "scratch"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS) -> Iterator[None]:
+    """Hold the store's lock ``name``; a second process waits and says for whom, at most ``wait`` seconds.
+
+    The kernel drops the lock when its holder dies (flock), so that no stale lock is ever left.
+    """
+    folder = store / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.lock"
+    with open(path, "a+", encoding="utf-8") as stream:
+        _acquire(stream.fileno(), path, name, wait)
+        stream.truncate(0)
+        stream.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}))
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)
+            stream.flush()
+
+
+def _acquire(descriptor: int, path: Path, name: str, wait: float) -> None:
+    deadline = time.monotonic() + wait
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"another run holds '{name}'",
+                    why=f"{holder(path)}; waited {wait:.0f} s",
+                    todo="let it end (or end it), then run the same command again",
+                ) from None
+            if not told:
+                say(f"waiting for '{name}', held by {holder(path)}")
+                told = True
+            time.sleep(0.2)
+        else:
+            return
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock file, in words."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {known['pid']} on {known['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a process that did not say who it is"
+
+
+def require_space(folder: Path, needed: int, purpose: str) -> None:
+    """An error when the file system of ``folder`` has fewer than ``needed`` bytes free."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise SpaceError(
+            f"not enough disk space for {purpose}",
+            why=f"needs {human_bytes(needed)}, {human_bytes(free)} are free on the file system of {there}",
+            todo="free some space (nox -s clean says what it can drop), or keep the store elsewhere (--store DIR)",
+        )
