@@ -1,0 +1,204 @@
+"""The intent: ``lock/targets.toml``, validated as a whole, all faults at once with their place."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from build.canonical import digest
+from build.errors import IntentError, UnknownTargetError
+from build.models import Lane
+
+FILE = Path("lock/targets.toml")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=lambda name: name.replace("_", "-"))
+
+
+class RootfsIntent(_Table):
+    """A root file system of images."""
+
+    suite: Name
+    packages: tuple[Text, ...]
+
+
+class RootIntent(_Table):
+    """A root for the machine that builds, one per architecture."""
+
+    suite: Name
+    architectures: tuple[Literal["amd64", "arm64"], ...]
+    packages: tuple[Text, ...]
+
+
+class LayerIntent(_Table):
+    """Which distributions go into one layer, by patterns over their normalised names."""
+
+    name: Name
+    match: tuple[Text, ...]
+    except_: tuple[Text, ...] = Field(default=(), alias="except")
+
+    def takes(self, distribution: str) -> bool:
+        """Whether this layer is for that distribution."""
+        return _any(distribution, self.match) and not _any(distribution, self.except_)
+
+
+class OverlapIntent(_Table):
+    """Two wheels that write the same paths: ``winner``'s bytes stay, for a stated reason."""
+
+    winner: Name
+    over: tuple[Name, ...]
+    reason: Text
+
+
+class ExceptionIntent(_Table):
+    """A finding of ``uv pip check`` that is known and harmless: a part of its text, and why it may stand."""
+
+    finding: Text
+    reason: Text
+
+
+class LibraryIntent(_Table):
+    """A native library that a GB10 needs code in, by a pattern below site-packages."""
+
+    path: Text
+    reason: Text
+
+
+class ComponentIntent(_Table):
+    """A source tree that the series patches."""
+
+    distribution: Name
+    paths: dict[str, str]
+    git: Text | None = None
+    tag: Text | None = None
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+
+class TargetIntent(_Table):
+    """One image that we build."""
+
+    lane: Lane
+    summary: Text
+    version: Text
+    series: Name
+    rootfs: Name
+    python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
+    platform: Text
+    local_version: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")]
+    gb10: Literal["unproven", "reported", "proven"]
+    gb10_seen: str
+    requirements: tuple[Text, ...]
+    constraints: tuple[Text, ...]
+    smoke: Name
+    overlaps: tuple[OverlapIntent, ...] = ()
+    exceptions: tuple[ExceptionIntent, ...] = ()
+    libraries: tuple[LibraryIntent, ...] = ()
+    components: dict[Name, ComponentIntent] = {}
+
+
+class ToolsIntent(_Table):
+    """Versions of the tools that are wheels."""
+
+    uv: Text
+
+
+class Intent(_Table):
+    """The whole file."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    default: Name
+    tools: ToolsIntent
+    rootfs: dict[Name, RootfsIntent]
+    root: dict[Name, RootIntent]
+    layers: tuple[LayerIntent, ...]
+    targets: dict[Name, TargetIntent]
+
+    def target(self, name: str | None) -> tuple[str, TargetIntent]:
+        """The named target, or the default one; the nearest name where there is none of that name."""
+        wanted = name or self.default
+        if wanted in self.targets:
+            return wanted, self.targets[wanted]
+        near = difflib.get_close_matches(wanted, self.targets, n=1, cutoff=0.3)
+        raise UnknownTargetError(
+            f"there is no target '{wanted}'",
+            why=f"lock/targets.toml has: {', '.join(self.targets)}",
+            todo=f"did you mean --target {near[0]}?" if near else "name one of these with --target",
+        )
+
+    def layer_of(self, distribution: str) -> str:
+        """The layer that takes a distribution."""
+        for layer in self.layers:
+            if layer.takes(distribution):
+                return layer.name
+        raise IntentError(
+            f"no layer takes the distribution '{distribution}'",
+            todo='add a pattern to a [[layers]] table of lock/targets.toml (the last one should be "*")',
+        )
+
+
+def read_intent(repo: Path) -> Intent:
+    """Read and validate ``lock/targets.toml``. Raises :class:`IntentError` naming every fault with its place."""
+    path = repo / FILE
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise IntentError(f"{FILE} is not there", todo="run from a whole clone of the repository") from error
+    except tomllib.TOMLDecodeError as error:
+        raise IntentError(f"{FILE} is not TOML", why=str(error)) from error
+    try:
+        intent = Intent.model_validate(data)
+    except ValidationError as error:
+        faults = [f"{_place(item['loc'])}: {_fault(item)}" for item in error.errors()]
+        raise _faulty(faults) from error
+    if faults := _contradictions(intent):
+        raise _faulty(faults)
+    return intent
+
+
+def _contradictions(intent: Intent) -> list[str]:
+    faults = []
+    if intent.default not in intent.targets:
+        faults.append(f"default: there is no target '{intent.default}'")
+    for name, target in intent.targets.items():
+        if target.rootfs not in intent.rootfs:
+            faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")
+    return faults
+
+
+def _faulty(faults: list[str]) -> IntentError:
+    count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return IntentError(f"{FILE} has {count}", why="\n       ".join(faults), todo="correct the file, then run again")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _fault(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return "unknown key"
+    if item["type"] == "missing":
+        return "missing key"
+    return f"{item['msg']} (found {item['input']!r})"
+
+
+def _any(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def target_checksum(intent: Intent, name: str) -> str:
+    """The checksum of the intent that a target's lock is made from.
+
+    What only describes a target (its summary, whether a GB10 ran it) is left out: it enters no image.
+    """
+    table = intent.targets[name].model_dump(mode="json", by_alias=True, exclude={"summary", "gb10", "gb10_seen"})
+    return digest({"target": table, "tools": intent.tools.model_dump(mode="json")})
