@@ -1,0 +1,111 @@
+"""Where locked .debs may be fetched from: what this machine is configured with, never a host that we chose."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from build import proc
+from build import store as stores
+from build.debs import stanzas
+from build.download import Download
+from build.errors import CommandError, NetworkError
+from build.models import DebSet
+
+VARIABLE = "SPARK_RUNTIME_DEBIAN_MIRROR"
+APT = Path("/etc/apt")
+OS_RELEASE = Path("/etc/os-release")
+MMDEBSTRAP = Path("/usr/bin/mmdebstrap")
+DEFAULT_MIRROR = re.compile(r"\$mirror\s*=\s*'(https?://[^']+/debian)'")
+ONE_LINE = re.compile(r"^deb\s+(?:\[[^\]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)$")
+
+
+def downloads(debset: DebSet, mirrors: Sequence[str]) -> tuple[Download, ...]:
+    """Each locked .deb with its place on every mirror; without mirrors, only what must be in the store."""
+    return tuple(
+        Download(
+            file=deb.file,
+            sha256=deb.sha256,
+            size=deb.size,
+            urls=tuple(f"{mirror.rstrip('/')}/{quote(deb.path, safe='/~:')}" for mirror in mirrors),
+        )
+        for deb in debset.debs
+    )
+
+
+def mirrors(store: Path, *, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Roots of Debian mirrors, best first: the user's own choice, else the host's apt sources, else the default of
+    the mmdebstrap that the host's archive carries (that is how an Ubuntu host finds Debian).
+    """
+    if chosen := environment.get(VARIABLE, "").split():
+        return tuple(chosen)
+    return _of_host(APT, OS_RELEASE) or _of_mmdebstrap(store)
+
+
+def _of_host(apt: Path, os_release: Path) -> tuple[str, ...]:
+    """The archives among apt's sources that carry Debian itself: the release's own suite, with ``main``."""
+    release = _os_release(os_release)
+    if release.get("ID") != "debian":
+        return ()
+    suites = {release.get("VERSION_CODENAME", ""), "stable", "testing", "unstable", "sid"} - {""}
+    found = (
+        uri.rstrip("/")
+        for uri, suite, components in _sources(apt)
+        if suite in suites and "main" in components and uri.startswith(("http://", "https://"))
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _sources(apt: Path) -> Iterator[tuple[str, str, list[str]]]:
+    parts = apt / "sources.list.d"
+    for path in sorted(parts.glob("*.sources")):
+        for record in stanzas(_without_comments(path)):
+            if "deb" not in record.get("Types", "").split() or record.get("Enabled", "yes") == "no":
+                continue
+            for uri in record.get("URIs", "").split():
+                for suite in record.get("Suites", "").split():
+                    yield uri, suite, record.get("Components", "").split()
+    for path in (apt / "sources.list", *sorted(parts.glob("*.list"))):
+        if path.is_file():
+            for line in path.read_text(errors="replace").splitlines():
+                if match := ONE_LINE.match(line.strip()):
+                    yield match["uri"], match["suite"], match["components"].split()
+
+
+def _without_comments(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("#"))
+
+
+def _os_release(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    pairs = (line.partition("=") for line in path.read_text(errors="replace").splitlines())
+    return {key: value.strip().strip('"') for key, _, value in pairs}
+
+
+def _of_mmdebstrap(store: Path) -> tuple[str, ...]:
+    """The mirror that mmdebstrap falls back to, read out of its script: the host's, else the archive's package."""
+    if MMDEBSTRAP.is_file():
+        return _default_mirror(MMDEBSTRAP)
+    with stores.scratch(store, "mmdebstrap") as folder:
+        try:
+            proc.run(["apt-get", "download", "-q", "mmdebstrap"], cwd=folder, env=proc.network_env())
+            package = next(folder.glob("mmdebstrap_*.deb"))
+            proc.run(["dpkg-deb", "--extract", package, folder / "x"])
+        except (CommandError, StopIteration) as error:
+            raise NetworkError(
+                "no Debian mirror is known",
+                why=f"{VARIABLE} is not set, this is not Debian, and mmdebstrap, whose default would do, "
+                f"cannot be fetched: {error}",
+                todo=f"{VARIABLE}=<root of a Debian mirror>, or run `apt-get update` and try again",
+            ) from error
+        return _default_mirror(folder / "x" / MMDEBSTRAP.relative_to("/"))
+
+
+def _default_mirror(script: Path) -> tuple[str, ...]:
+    match = DEFAULT_MIRROR.search(script.read_text(errors="replace"))
+    return (match.group(1),) if match else ()
