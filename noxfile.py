@@ -1,10 +1,11 @@
 """From one lock file, the same image on any machine: a patched aarch64 CUDA 13 vLLM for the NVIDIA DGX Spark.
 
-Run a session with `./nox -s NAME`, its options after `--`:  ./nox -s build -- --target v0.22
-What a session takes:  ./nox -s NAME -- --help
+Run a session with `./nox -s NAME`, with its options after `--`:  ./nox -s build -- --target v0.22
+What options a session takes:  ./nox -s NAME -- --help
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -16,13 +17,14 @@ nox.options.sessions = ["plan"]
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nox")
 
 
-def run(*argv):
+def run(*argv: str) -> None:
     """Run the project's own Python (the launcher makes it where it is missing) and keep its exit code.
 
-    Not `session.run`: nox would turn each exit code into 1, mix standard error into standard output, and give
-    the child half a second to clean up after Ctrl-C.
+    Not `session.run`: nox would turn each exit code into 1, mix standard error into standard output, and give the
+    child half a second to clean up after Ctrl-C.
     """
     child = subprocess.Popen([sys.executable, LAUNCHER, "--exec", *argv])
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         status = child.wait()
     except KeyboardInterrupt:
@@ -32,91 +34,96 @@ def run(*argv):
         sys.exit(status if status > 0 else 128 - status)
 
 
-@nox.session
-def plan(session):
-    """What a build would do and why: steps, ids, downloads, disk"""
-    run("-m", "build", "plan", *session.posargs)
+def verb(session: nox.Session) -> None:
+    """Run the story of build/commands/ that is called like the session."""
+    run("-m", "build", session.name, *session.posargs)
 
 
 @nox.session
-def lock(session):
-    """Resolve lock/targets.toml to hashes: the only step that looks up new versions"""
-    run("-m", "build", "lock", *session.posargs)
+def plan(session: nox.Session) -> None:
+    """What a build would do and why: steps, ids, downloads, disk."""
+    verb(session)
 
 
 @nox.session
-def fetch(session):
-    """Fill the store with every locked file"""
-    run("-m", "build", "fetch", *session.posargs)
+def lock(session: nox.Session) -> None:
+    """Resolve lock/targets.toml to hashes: the only step that looks up new versions."""
+    verb(session)
 
 
 @nox.session
-def checkout(session):
-    """Source trees that the patches apply to, at their pinned commit or release"""
-    run("-m", "build", "checkout", *session.posargs)
+def fetch(session: nox.Session) -> None:
+    """Fill the store with every locked file."""
+    verb(session)
 
 
 @nox.session
-def patch(session):
-    """Apply the target's series to them, exactly"""
-    run("-m", "build", "patch", *session.posargs)
+def checkout(session: nox.Session) -> None:
+    """Lay out the source trees that patches apply to, at their pinned commit or release."""
+    verb(session)
 
 
 @nox.session
-def render(session):
-    """Write the Dockerfile"""
-    run("-m", "build", "render", *session.posargs)
+def patch(session: nox.Session) -> None:
+    """Apply the target's series to them, exactly."""
+    verb(session)
 
 
 @nox.session
-def build(session):
-    """All of the above as needed, then the image"""
-    run("-m", "build", "build", *session.posargs)
+def render(session: nox.Session) -> None:
+    """Write the Dockerfile."""
+    verb(session)
 
 
 @nox.session
-def smoke(session):
-    """Run an image's own checks in it (-- --image REF)"""
-    run("-m", "build", "smoke", *session.posargs)
+def build(session: nox.Session) -> None:
+    """Do all of the above as needed, then make the image."""
+    verb(session)
 
 
 @nox.session
-def engine(session):
-    """The private Docker Engine (-- up | down | status | rm)"""
-    run("-m", "build", "engine", *session.posargs)
+def smoke(session: nox.Session) -> None:
+    """Run an image's own checks inside it (-- --image REF)."""
+    verb(session)
 
 
 @nox.session
-def clean(session):
-    """Free space in the store"""
-    run("-m", "build", "clean", *session.posargs)
+def engine(session: nox.Session) -> None:
+    """Run the private Docker Engine (-- up | down | status | rm)."""
+    verb(session)
 
 
 @nox.session
-def bench(session):
-    """Measure builds: cold, unchanged, one line changed"""
-    run("-m", "build", "bench", *session.posargs)
+def clean(session: nox.Session) -> None:
+    """Free space in the store."""
+    verb(session)
 
 
 @nox.session
-def lint(session):
-    """For developers: ruff and mypy"""
+def bench(session: nox.Session) -> None:
+    """Measure builds: cold, unchanged, one line changed."""
+    verb(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """For developers: ruff and mypy (-- --fix mends what can be mended)."""
     run("-m", "ruff", "check", *session.posargs)
-    run("-m", "ruff", "format", "--check")
+    run("-m", "ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
     run("-m", "mypy")
 
 
 @nox.session
-def tests(session):
-    """For developers: the fast tests (-- --engine: all that this machine can run)"""
-    run("-m", "pytest", "--doctest-modules", "tests", "build", *session.posargs)
+def tests(session: nox.Session) -> None:
+    """For developers: the fast tests (-- --engine adds those that build and run containers)."""
+    run("-m", "pytest", *session.posargs)
 
 
 @nox.session
-def tools(session):
-    """For developers: resolve lock/python.in to lock/python.txt (-- --upgrade)"""
+def tools(session: nox.Session) -> None:
+    """For developers: resolve lock/python.in to lock/python.txt (-- --upgrade)."""
     run(
-        "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes",
-        "--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--quiet",
-        "--custom-compile-command", "./nox -s tools", "lock/python.in", "-o", "lock/python.txt", *session.posargs,
+        "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--quiet",
+        "--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--custom-compile-command", "./nox -s tools",
+        "lock/python.in", "--output-file", "lock/python.txt", *session.posargs,
     )  # fmt: skip
