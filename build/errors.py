@@ -83,6 +83,12 @@ class PatchError(BuildError):
     exit_code = 30
 
 
+class AlreadyAppliedError(PatchError):
+    """A patch's change is already in the tree: upstream may have it, or it was applied before."""
+
+    exit_code = 33
+
+
 class CompiledCodeError(BuildError):
     """A patch touches compiled code in the wheel lane."""
 

@@ -1,0 +1,176 @@
+"""The ordered list of patches of a target: ``patches/<name>/series``, read strictly.
+
+A line is ``component/file.patch``; ``#`` starts a comment. The order is the file's. What is listed must be there,
+what is there must be listed, and each patch carries a provenance header (DEP-3, the Debian patch tagging
+guidelines) with one field of ours: ``Behaviour-Test``, the test that proves what the patch does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePosixPath
+
+from build.canonical import digest
+from build.errors import PatchError
+from build.models import PatchRef
+
+FOLDER = Path("patches")
+REQUIRED = ("description", "origin", "applied-upstream", "last-update", "behaviour-test")
+
+_ENTRY = re.compile(r"^[a-z0-9][a-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._+-]*\.patch$")
+_FIELD = re.compile(r"^([A-Z][A-Za-z-]*):(?: (.*)|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesPatch:
+    """One patch of a series: its place and hash, its bytes, and its header's fields by lower-case name."""
+
+    ref: PatchRef
+    data: bytes
+    fields: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What messages call it: ``component/file.patch``."""
+        return f"{self.ref.component}/{self.ref.file}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A whole series, in order."""
+
+    name: str
+    patches: tuple[SeriesPatch, ...]
+
+    @property
+    def refs(self) -> tuple[PatchRef, ...]:
+        return tuple(patch.ref for patch in self.patches)
+
+    @property
+    def id(self) -> str:
+        return series_id(self.refs)
+
+    def of(self, component: str) -> tuple[SeriesPatch, ...]:
+        """The patches of one component, in order."""
+        return tuple(patch for patch in self.patches if patch.ref.component == component)
+
+
+def series_id(refs: Sequence[PatchRef]) -> str:
+    """The id of a series: sha256 over its patches' names and hashes, in order."""
+    return digest([[ref.component, ref.file, ref.sha256] for ref in refs])
+
+
+def read(repo: Path, name: str, components: Collection[str]) -> Series:
+    """Read ``patches/<name>/`` of the repository. ``components``: those that the target declares.
+
+    Raises :class:`PatchError`: no series file; or, all at once with their line, a line that is no
+    ``component/file.patch``, a component that the target lacks, a patch listed twice or not there, a patch or
+    stray file not listed, a header field missing.
+    """
+    folder = repo / FOLDER / name
+    file = folder / "series"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PatchError(
+            f"there is no series '{name}'",
+            why=f"{FOLDER / name / 'series'} is not there; without it the image would be built unpatched",
+            todo="restore the file, or name another series in the target's table of lock/targets.toml",
+        ) from error
+    faults: list[str] = []
+    patches = tuple(_patches(folder, text, components, faults))
+    listed = {patch.name for patch in patches}
+    faults += [f"{stray}: not listed in {file.name}" for stray in _present(folder) if stray not in listed]
+    if not patches and not faults:
+        faults.append("it lists no patch")
+    if faults:
+        raise PatchError(
+            f"the series '{name}' has {'a fault' if len(faults) == 1 else f'{len(faults)} faults'}",
+            why="\n       ".join(faults),
+            todo=f"correct {FOLDER / name}/; the order of its series file is the order of application",
+        )
+    return Series(name=name, patches=patches)
+
+
+def _patches(
+    folder: Path, text: str, components: Collection[str], faults: list[str]
+) -> Iterator[SeriesPatch]:
+    seen: set[str] = set()
+    for number, raw in enumerate(text.splitlines(), start=1):
+        entry = raw.split("#", 1)[0].strip()
+        if not entry:
+            continue
+        place = f"line {number}: {entry}"
+        component, _, patch = entry.partition("/")
+        if not _ENTRY.match(entry) or ".." in PurePosixPath(entry).parts:
+            faults.append(f"{place}: not of the form component/file.patch")
+        elif entry in seen:
+            faults.append(f"{place}: listed twice")
+        elif component not in components:
+            faults.append(f"{place}: the target has no component '{component}'")
+        elif not _inside(folder, entry):
+            faults.append(f"{place}: not there (or not a plain file in {folder.name}/)")
+        else:
+            data = (folder / entry).read_bytes()
+            fields = provenance(data.split(b"\ndiff --git ", 1)[0].decode("utf-8", "replace"))
+            faults += [f"{place}: {fault}" for fault in _header_faults(fields)]
+            ref = PatchRef(component=component, file=patch, sha256=hashlib.sha256(data).hexdigest())
+            yield SeriesPatch(ref=ref, data=data, fields=fields)
+        seen.add(entry)
+
+
+def _inside(folder: Path, entry: str) -> bool:
+    """A plain file below the series' folder; a link out of it is not."""
+    path = folder / entry
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _present(folder: Path) -> list[str]:
+    files = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [str(path.relative_to(folder)) for path in files if path != folder / "series"]
+
+
+def provenance(header: str) -> dict[str, str]:
+    """The fields of a patch's header, names in lower case; continuation lines are joined with newlines.
+
+    In git's form ``Subject`` and ``From`` stand for ``Description`` and ``Author`` (DEP-3). Text outside fields
+    and everything from a ``---`` line on (git's list of changed files) is passed over.
+
+    >>> provenance("Subject: [PATCH] A fix\\n\\nOrigin: vendor\\nBug: x\\n y\\n---\\nForwarded: no")["bug"]
+    'x\\ny'
+    """
+    fields: dict[str, str] = {}
+    current = None
+    for line in header.splitlines():
+        if line == "---":
+            break
+        if found := _FIELD.match(line):
+            current = found[1].lower()
+            fields[current] = found[2] or ""
+        elif line.startswith((" ", "\t")) and current:
+            fields[current] += "\n" + line.strip()
+        else:
+            current = None
+    if "subject" in fields:
+        subject = re.sub(r"^\[PATCH[^\]]*\]\s*", "", fields["subject"].replace("\n", " "))
+        fields.setdefault("description", subject)
+    if "from" in fields:
+        fields.setdefault("author", fields["from"])
+    return fields
+
+
+def _header_faults(fields: Mapping[str, str]) -> Iterator[str]:
+    for name in REQUIRED:
+        if not fields.get(name):
+            yield f"its header lacks {name.title()}"
+    if not any(name == "forwarded" or name.startswith("bug") for name in fields):
+        yield "its header lacks Bug or Forwarded"
+    if updated := fields.get("last-update"):
+        try:
+            date.fromisoformat(updated)
+        except ValueError:
+            yield f"its Last-Update is not a date (YYYY-MM-DD): {updated}"
