@@ -120,13 +120,18 @@ class WheelLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """Everything that a target resolves to; made by ``nox -s lock`` only."""
+    """Everything that a target resolves to; made by ``nox -s lock`` only.
+
+    ``intent``: checksum of the intent it was made from. ``epoch``: seconds, the release time of the target's vLLM.
+    ``tools``: wheels that run in the build's stages (uv for each architecture that may build).
+    """
 
     target: str
     intent: str
     epoch: int
     python: str
     platform: str
+    tools: tuple[Wheel, ...]
     wheels: tuple[Wheel, ...]
     patches: tuple[PatchRef, ...]
     components: tuple[Component, ...]

@@ -1,0 +1,94 @@
+"""Which wheels go into which layer, in which order, and what each layer leaves to another.
+
+The rule that this keeps: no path is in two layers but the declared patched ones. Where two wheels write the same
+path, the winner's bytes stay, the loser's RECORD stops claiming the path, and a loser in another layer drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from build.models import Wheel
+from build.wheels import Overlap
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPlan:
+    """What one wheel stage does.
+
+    ``steps``: wheels installed together, then those that overwrite them. ``drop``: paths (below site-packages) that
+    another layer ships. ``disown``: distribution → paths its RECORD no longer claims. ``defer``: distributions whose
+    dist-info ships with the patched files.
+    """
+
+    name: str
+    steps: tuple[tuple[Wheel, ...], ...]
+    drop: tuple[str, ...]
+    disown: tuple[tuple[str, tuple[str, ...]], ...]
+    defer: tuple[str, ...]
+
+    @property
+    def wheels(self) -> tuple[Wheel, ...]:
+        return tuple(wheel for step in self.steps for wheel in step)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as the stage's script reads it (``plan.json``)."""
+        return {
+            "name": self.name,
+            "steps": [
+                [{"name": wheel.name, "version": wheel.version, "sha256": wheel.sha256} for wheel in step]
+                for step in self.steps
+            ],
+            "drop": list(self.drop),
+            "disown": {name: list(paths) for name, paths in self.disown},
+            "defer": list(self.defer),
+        }
+
+
+def plan_layers(
+    wheels: Sequence[Wheel],
+    order: Sequence[str],
+    layer_of: Callable[[str], str],
+    *,
+    overlaps: Iterable[Overlap],
+    winners: Mapping[str, str],
+    patched: Iterable[str],
+) -> tuple[LayerPlan, ...]:
+    """The layers in their order, empty ones left out.
+
+    ``layer_of``: distribution → layer name. ``winners``: path → distribution, for every overlap. ``patched``: the
+    distributions that the series patches.
+    """
+    home = {wheel.name: layer_of(wheel.name) for wheel in wheels}
+    drop: dict[str, set[str]] = {}
+    disown: dict[str, set[str]] = {}
+    late: set[str] = set()
+    for overlap in overlaps:
+        winner = winners[overlap.path]
+        for loser in overlap.writers:
+            if loser == winner:
+                continue
+            disown.setdefault(loser, set()).add(overlap.path)
+            if home[loser] != home[winner]:
+                drop.setdefault(home[loser], set()).add(overlap.path)
+            elif not overlap.same:
+                late.add(winner)
+    deferred = set(patched)
+    plans = []
+    for name in order:
+        members = sorted((wheel for wheel in wheels if home[wheel.name] == name), key=lambda wheel: wheel.name)
+        early = tuple(wheel for wheel in members if wheel.name not in late)
+        last = tuple(wheel for wheel in members if wheel.name in late)
+        if members:
+            plans.append(
+                LayerPlan(
+                    name=name,
+                    steps=tuple(step for step in (early, last) if step),
+                    drop=tuple(sorted(drop.get(name, ()))),
+                    disown=tuple((w.name, tuple(sorted(disown[w.name]))) for w in members if w.name in disown),
+                    defer=tuple(wheel.name for wheel in members if wheel.name in deferred),
+                )
+            )
+    return tuple(plans)

@@ -1,0 +1,67 @@
+"""Every ELF file of the image is for the image's architecture.
+
+Numbers are those of the ELF specification (e_machine): 183 AArch64, 190 CUDA device code, 247 BPF.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from typing import Iterator
+
+from .events import Context, Failed, Outcome, listed
+
+AARCH64 = 183
+DEVICE_CODE = {190: "CUDA", 247: "BPF"}  # not run by the CPU
+NAMES = {3: "i386", 40: "ARM", 62: "x86-64", 183: "AArch64", 190: "CUDA", 243: "RISC-V", 247: "BPF"}
+HEADER = 20
+
+
+def machine(head: bytes) -> int | None:
+    """``e_machine`` from a file's first 20 bytes; None where they are no ELF header."""
+    if len(head) < HEADER or head[:4] != b"\x7fELF":
+        return None
+    order = ">" if head[5] == 2 else "<"
+    return int(struct.unpack_from(f"{order}H", head, 18)[0])
+
+
+def regular_files(root: str) -> Iterator[str]:
+    """Each regular file below ``root`` on its own file system: /proc, mounts and links are passed over."""
+    device = os.lstat(root).st_dev
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if os.lstat(os.path.join(folder, name)).st_dev == device]
+        for name in files:
+            path = os.path.join(folder, name)
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                yield path
+
+
+def check_elf(context: Context, root: str = "/") -> Outcome:
+    """Fails on an ELF file that neither AArch64 runs nor a GPU; counts what this user may not read."""
+    counts: dict[str, int] = {}
+    foreign: list[str] = []
+    unreadable: list[str] = []
+    files = 0
+    for path in regular_files(root):
+        files += 1
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:
+            unreadable.append(path)
+            continue
+        head = os.read(handle, HEADER)
+        os.close(handle)
+        found = machine(head)
+        if found is None:
+            continue
+        name = NAMES.get(found, f"machine {found}")
+        counts[name] = counts.get(name, 0) + 1
+        if found != AARCH64 and found not in DEVICE_CODE:
+            foreign.append(f"{path} ({name})")
+    evidence = {"files": files, "elf": counts, "unreadable": listed(unreadable), "foreign": listed(foreign)}
+    if foreign:
+        raise Failed(f"{len(foreign)} ELF files are not for AArch64: {foreign[0]}", evidence)
+    if not counts.get("AArch64"):
+        raise Failed("no AArch64 ELF file was found at all", evidence)
+    return Outcome(evidence)

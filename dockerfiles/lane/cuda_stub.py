@@ -1,0 +1,36 @@
+"""Write the C source of a link stub of the CUDA driver library, from the toolkit's own cuda.h.
+
+Usage: cuda_stub.py CUDA_H STUB_C. NVIDIA's toolkits ship such a stub (lib/stubs/libcuda.so) but its wheels do not;
+FlashInfer and Triton link with -lcuda at run time. As in NVIDIA's, every function fails with
+CUDA_ERROR_STUB_LIBRARY (34, cuda.h), so that the stub can never pass for a driver.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+STUB_ERROR = 34
+SPECIAL = {
+    "cuGetErrorName": 'int cuGetErrorName(int e, const char **s) { (void)e; *s = "CUDA_ERROR_STUB_LIBRARY"; return 0; }',
+    "cuGetErrorString": 'int cuGetErrorString(int e, const char **s) { (void)e; *s = "link stub, no driver"; return 0; }',
+}
+
+
+def functions(header: str) -> list[str]:
+    """Every entry point that cuda.h declares, and every versioned name that it maps one to."""
+    declared = set(re.findall(r"\bCUresult\s+CUDAAPI\s+(cu[A-Z]\w*)\s*\(", header))
+    mapped = set(re.findall(r"(?m)^\s*#\s*define\s+cu[A-Z]\w*\s+(?:__CUDA_API_PT[DS]Z?\(|)(cu[A-Z]\w*)\)?\s*$", header))
+    versioned = {name for name in mapped if re.sub(r"_v\d+$", "", name) in declared}
+    return sorted(declared | versioned)
+
+
+def source(names: list[str]) -> str:
+    lines = [SPECIAL.get(name, f"int {name}(void) {{ return {STUB_ERROR}; }}") for name in names]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    header, stub = (Path(argument) for argument in sys.argv[1:3])
+    stub.write_text(source(functions(header.read_text(encoding="utf-8"))), encoding="utf-8")

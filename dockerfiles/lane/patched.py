@@ -1,0 +1,73 @@
+"""Lay out the patched files and the dist-info of the patched distributions, with RECORD and METADATA made true.
+
+Usage: patched.py PATCHED_FOLDER META_FOLDERS… PYTHON LOCAL_VERSION. PATCHED_FOLDER holds files at their installed
+paths and ``patched.json``: distribution → {installed path: deleted?}. Leaves /out.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from layer import normalise, site_packages
+
+OUT = Path("/out")
+
+
+def main(patched: Path, meta: Path, python: str, local: str) -> None:
+    site = OUT / site_packages(python).relative_to("/")
+    site.mkdir(parents=True)
+    for name, paths in json.loads((patched / "patched.json").read_text(encoding="utf-8")).items():
+        for path in paths:
+            target = site / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(patched / "files" / path, target)
+        relabel(site, next(meta.glob(f"*/{name}")), paths, local)
+    normalise(OUT)
+
+
+def relabel(site: Path, source: Path, paths: list[str], local: str) -> None:
+    """Ship a distribution's dist-info under its patched version, its RECORD true again."""
+    metadata = (source / "METADATA").read_text(encoding="utf-8")
+    name = field(metadata, "Name")
+    version = field(metadata, "Version")
+    patched = f"{version}{'.' if '+' in version else '+'}{local}"
+    old, new = (f"{re.sub('[-_.]+', '_', name).lower()}-{v}.dist-info" for v in (version, patched))
+    info = site / new
+    shutil.copytree(source, info)
+    (info / "METADATA").write_text(
+        re.sub(r"(?m)^Version: .*$", f"Version: {patched}", metadata, count=1), encoding="utf-8"
+    )
+    rows = {row[0]: row for row in csv.reader(io.StringIO((source / "RECORD").read_text(encoding="utf-8")))}
+    moved = {path.replace(f"{old}/", f"{new}/", 1): row[1:] for path, row in rows.items()}
+    if not any(path.startswith(f"{new}/") for path in moved):
+        raise SystemExit(f"{old} is not the dist-info that RECORD names")
+    for path in [*paths, f"{new}/METADATA"]:
+        content = (site / path).read_bytes()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        moved[path] = [f"sha256={digest}", str(len(content))]
+    with open(info / "RECORD", "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([path, *rest] for path, rest in sorted(moved.items()))
+
+
+def field(metadata: str, name: str) -> str:
+    """A single-line header of METADATA (core metadata specification)."""
+    found = re.search(rf"(?m)^{name}: (.*)$", metadata)
+    if found is None:
+        raise SystemExit(f"METADATA has no {name}")
+    return found.group(1).strip()
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])
