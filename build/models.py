@@ -138,6 +138,19 @@ class Lock:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A Docker Engine that can do our work: where it listens, whether it is the private one, its version.
+
+    ``buildkit`` is empty where nobody asked for it.
+    """
+
+    url: str
+    private: bool
+    version: str
+    buildkit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What one run was asked for and where it keeps things."""
 
