@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 
 import pytest
@@ -170,8 +169,6 @@ def git(*argv: str, cwd: object) -> bytes:
 
 @pytest.fixture
 def repository(tmp_path):
-    if shutil.which("git") is None:
-        pytest.fail("git is needed for this test")
     git("init", "-q", ".", cwd=tmp_path)
     (tmp_path / ".git/info/attributes").write_text("* -text diff\n")  # odd bytes are text here, not binary
     return tmp_path
@@ -197,6 +194,7 @@ def random_tree(rng: random.Random, base: dict[str, bytes]) -> dict[str, bytes]:
     return tree
 
 
+@pytest.mark.programs("git")
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_git_diff_makes_is_applied_to_the_same_bytes(seed: int, repository) -> None:
     rng = random.Random(seed)
@@ -241,6 +239,7 @@ def refused(patch, tree) -> None:
         patch.apply(tree.get)
 
 
+@pytest.mark.programs("git")
 def test_git_apply_takes_the_same_patches(repository) -> None:
     write(repository, {"one.py": BEFORE})
     (repository / "pkg").mkdir()

@@ -1,0 +1,58 @@
+"""What every test gets: options for the slow kinds, and a guard around the fast ones (tests/guard.py)."""
+
+import shutil
+import sys
+
+import pytest
+
+from tests.guard import GUARD
+
+KINDS = ("engine", "slow")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--engine", action="store_true", help="also run the tests that build and run containers, for real")
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "programs(*names): the programs that a fast test runs; skipped where one is missing")
+    sys.addaudithook(GUARD)
+
+
+def pytest_report_header(config):
+    left_out = [f"--{kind}" for kind in KINDS if not config.getoption(kind)]
+    return f"left out without {' and '.join(left_out)}: the tests of that mark" if left_out else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the kinds that were not asked for; a test in tests/engine is an engine test without saying so."""
+    wanted, left_out = [], []
+    for item in items:
+        if "engine" in item.path.parts:
+            item.add_marker("engine")
+        kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
+        (wanted if all(config.getoption(kind) for kind in kinds) else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = wanted
+
+
+@pytest.fixture(autouse=True)
+def _world(request, monkeypatch, tmp_path_factory):
+    """Fast tests run under the guard, with a store and a home of their own."""
+    marker = request.node.get_closest_marker("programs")
+    programs = frozenset(marker.args if marker else ())
+    if missing := sorted(name for name in programs if shutil.which(name) is None):
+        pytest.skip(f"not installed here: {', '.join(missing)}")
+    if request.node.get_closest_marker("engine"):
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("SPARK_RUNTIME_STORE", str(base / "store"))
+    monkeypatch.setenv("HOME", str(base / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "home" / ".cache"))
+    monkeypatch.setattr(GUARD, "programs", programs)
+    monkeypatch.setattr(GUARD, "writable", (f"{base}/",))
+    monkeypatch.setattr(GUARD, "active", True)
+    yield
