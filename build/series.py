@@ -96,9 +96,7 @@ def read(repo: Path, name: str, components: Collection[str]) -> Series:
     return Series(name=name, patches=patches)
 
 
-def _patches(
-    folder: Path, text: str, components: Collection[str], faults: list[str]
-) -> Iterator[SeriesPatch]:
+def _patches(folder: Path, text: str, components: Collection[str], faults: list[str]) -> Iterator[SeriesPatch]:
     seen: set[str] = set()
     for number, raw in enumerate(text.splitlines(), start=1):
         entry = raw.split("#", 1)[0].strip()
@@ -135,13 +133,13 @@ def _present(folder: Path) -> list[str]:
 
 
 def provenance(header: str) -> dict[str, str]:
-    """The fields of a patch's header, names in lower case; continuation lines are joined with newlines.
+    r"""The fields of a patch's header, names in lower case; continuation lines are joined with newlines.
 
     In git's form ``Subject`` and ``From`` stand for ``Description`` and ``Author`` (DEP-3). Text outside fields
     and everything from a ``---`` line on (git's list of changed files) is passed over.
 
-    >>> provenance("Subject: [PATCH] A fix\\n\\nOrigin: vendor\\nBug: x\\n y\\n---\\nForwarded: no")["bug"]
-    'x\\ny'
+    >>> provenance("Subject: [PATCH] A fix\n\nOrigin: vendor\nBug: x\n y\n---\nForwarded: no")["bug"]
+    'x\ny'
     """
     fields: dict[str, str] = {}
     current = None
