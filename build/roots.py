@@ -109,12 +109,13 @@ def ensure_tar(store: Path, debset: DebSet) -> Path:
 
 
 def write_tar(root: Path, target: Path, epoch: int) -> None:
-    """Write the tree as a tar: sorted, owned by 0:0, no time after ``epoch``."""
+    """Write the tree as a tar: sorted, owned by 0:0, readable by all, every time ``epoch``."""
 
     def neutral(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
-        entry.mtime = min(int(entry.mtime), epoch)
+        entry.mtime = epoch
+        entry.mode |= 0o755 if entry.isdir() else 0o444
         return entry
 
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:

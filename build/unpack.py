@@ -137,8 +137,7 @@ def _extract(archive: tarfile.TarFile, target: Path, wanted: Callable[[str], boo
             raise ValueError(f"{entry.name} leaves the root")
         place = os.path.join(_inside(root, os.path.dirname(path)), os.path.basename(path))
         if entry.isdir():
-            if not os.path.isdir(place):
-                os.makedirs(place)
+            os.makedirs(place, exist_ok=True)
             folders[place] = int(entry.mtime)
             os.chmod(place, (entry.mode & 0o1777) | 0o700)
             continue

@@ -1,0 +1,102 @@
+"""The engine that builds and runs: the user's own where it can do the work, else the private one.
+
+Composes :mod:`build.dockerapi` (who answers), :mod:`build.private` (ours) and :mod:`build.host` (its root).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from build import dockerapi, host, private, proc
+from build.console import say, step
+from build.errors import BuildError, EngineError
+from build.models import Engine, Settings
+
+if TYPE_CHECKING:
+    import docker
+
+BUILDX = Path("usr/libexec/docker/cli-plugins/docker-buildx")
+TLS_VARIABLES = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS", "SSH_AUTH_SOCK")
+
+
+def find(settings: Settings, *, start: bool = True) -> Engine:
+    """The engine to use: the user's, if it answers and has what is needed, else the private one.
+
+    ``start``: whether the private one may be started. Raises :class:`EngineError` naming what the user's lacks and
+    why the private one cannot be had.
+    """
+    running = private.status(settings.store).engine
+    if running:
+        return running
+    answer = dockerapi.ask(dockerapi.user_url())
+    if answer.engine:
+        return answer.engine
+    lack = "; ".join(answer.lacks)
+    if not start:
+        raise EngineError("no engine can do the work", why=lack, todo="start the private one: nox -s engine -- up")
+    say(f"{lack}: using a private engine")
+    try:
+        return up(settings)
+    except EngineError as error:
+        raise EngineError(
+            "no engine can do the work",
+            why=f"{lack}. The private engine: {error.what}: {error.why}",
+            todo=f"{error.todo}; or give this user a Docker Engine 26 or newer with the containerd image store "
+            '("features": {"containerd-snapshotter": true} in its daemon.json)',
+        ) from error
+
+
+def up(settings: Settings) -> Engine:
+    """The private engine, started if it is not running."""
+    running = private.status(settings.store).engine
+    if running:
+        return running
+    tools = host.tools(settings)
+    with step("start the private engine"):
+        return private.up(settings.store, tools, network=proc.network_env())
+
+
+def client(engine: Engine) -> docker.DockerClient:
+    """The Docker SDK's client of ``engine``."""
+    return dockerapi.connect(engine.url)
+
+
+def buildx(engine: Engine, settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """How to run buildx against ``engine``: the start of an argument list, and what to add to the environment.
+
+    The tools root's own buildx, through that root's dynamic loader: the host's glibc and buildx do not matter.
+    Credentials for pushes are the user's (DOCKER_CONFIG, else ``~/.docker``); builders are looked up in the store,
+    or in the user's own configuration where a builder was named.
+    """
+    tools = host.tools(settings)
+    environment = {"DOCKER_HOST": engine.url, **proc.network_env()}
+    if settings.builder is None:
+        config = settings.store / "buildx"
+        config.mkdir(parents=True, exist_ok=True)
+        environment["BUILDX_CONFIG"] = str(config)
+    if not engine.private:
+        environment |= {name: os.environ[name] for name in TLS_VARIABLES if name in os.environ}
+    if "DOCKER_CONFIG" in os.environ:
+        environment["DOCKER_CONFIG"] = os.environ["DOCKER_CONFIG"]
+    return loader(tools) + [str(tools / BUILDX)], environment
+
+
+def buildkit_version(engine: Engine, settings: Settings) -> str:
+    """The version of the BuildKit in ``engine``, as buildx tells it; empty where it does not."""
+    argv, environment = buildx(engine, settings)
+    try:
+        told = proc.run([*argv, "inspect", "default"], env=environment).stdout
+    except BuildError:
+        return ""
+    lines = (line.partition(":") for line in told.splitlines())
+    return next((value.strip() for name, _, value in lines if name.strip() == "BuildKit version"), "")
+
+
+def loader(root: Path) -> list[str]:
+    """How to run a program of ``root`` on the host: by the root's own dynamic loader and libraries."""
+    found = sorted((root / "usr/lib").glob("*/ld-linux-*.so.*"))
+    if not found:
+        raise EngineError(f"{root} has no dynamic loader", todo="nox -s clean -- roots, then again")
+    return [str(found[0]), "--library-path", str(found[0].parent)]

@@ -1,0 +1,57 @@
+"""What the machine that builds needs, brought together: locked .debs fetched, roots unpacked, root file systems made.
+
+One of the few modules that compose others; the stories in ``build/commands`` call it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from build import deblock, debmirror, download, roots
+from build.console import human_bytes, step
+from build.models import DebSet, Settings
+
+TOOLS = "tools"
+BUILDER = "builder"
+
+
+def locked_debs(settings: Settings, root: str, arch: str) -> DebSet:
+    """The locked packages of a root; :class:`LockError` where there is no lock."""
+    return deblock.read(deblock.path_of(settings.repo, root, arch)).debset
+
+
+def fetch_debs(settings: Settings, debset: DebSet) -> None:
+    """Bring a root's packages into the store; no mirror is looked for where all are there."""
+    wanted = download.missing(settings.store, debmirror.downloads(debset, ()))
+    if not wanted:
+        return
+    mirrors = () if settings.offline else debmirror.mirrors(settings.store)
+    size = human_bytes(sum(item.size for item in wanted))
+    with step(f"fetch {len(wanted)} Debian packages of {debset.root}-{debset.arch} ({size})"):
+        download.fetch(settings.store, debmirror.downloads(debset, mirrors), offline=settings.offline)
+
+
+def tools(settings: Settings) -> Path:
+    """The tools root of this machine's architecture: engine, buildx, mmdebstrap, QEMU."""
+    return _root(settings, TOOLS)
+
+
+def builder(settings: Settings) -> Path:
+    """The builder root of this machine's architecture: Python for the stages of a build."""
+    return _root(settings, BUILDER)
+
+
+def builder_tar(settings: Settings) -> Path:
+    """The builder root as a tar that a Dockerfile adds to ``scratch``: the same bytes for the same lock."""
+    builder(settings)
+    return roots.ensure_tar(settings.store, locked_debs(settings, BUILDER, roots.host_architecture()))
+
+
+def _root(settings: Settings, name: str) -> Path:
+    debset = locked_debs(settings, name, roots.host_architecture())
+    made = roots.place(settings.store, debset)
+    if made.is_dir():
+        return made
+    fetch_debs(settings, debset)
+    with step(f"unpack the {name} root ({len(debset.debs)} packages)"):
+        return roots.ensure(settings.store, debset)

@@ -1,0 +1,149 @@
+"""Run a program in another root: ``python build/jail.py --root R [--bind SRC:DST]… [--tmpfs DST]… -- argv``.
+
+A mount namespace of its own, private, entered by pivot_root. A chroot is not enough: BuildKit remounts ``/`` of
+its containers, which the kernel refuses (EINVAL) where the root of the namespace is not a mount point. Nothing
+of this needs a mount to be undone: the kernel drops them with the namespace's last process.
+
+The standard library only, so that it runs as a file of its own under any interpreter, for root through sudo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# linux/sched.h, sys/mount.h, asm/unistd.h
+CLONE_NEWNS = 0x00020000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+MNT_DETACH = 0x2
+PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+KERNEL = ("proc", "sys", "dev")
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jail:
+    """A root and what of the host is seen in it: ``tmpfs`` first, then ``binds``.
+
+    ``binds``: (host path, path in the root). ``tmpfs``: paths in the root. ``env``: added to :data:`ENVIRONMENT`.
+    ``writable``: whether the root itself may be written to.
+    """
+
+    root: Path
+    binds: tuple[tuple[Path, str], ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    writable: bool = False
+
+
+def command(jail: Jail, argv: Sequence[str], *, log: Path | None = None) -> list[str]:
+    """The argument list that runs ``argv`` in ``jail``; it must be run by root.
+
+    ``log``: leave the program running on its own, its output appended to this file, and return at once.
+    """
+    options = [f"--bind={source}:{target}" for source, target in jail.binds]
+    options += [f"--tmpfs={target}" for target in jail.tmpfs]
+    options += [f"--env={name}={value}" for name, value in jail.env]
+    options += ["--writable"] if jail.writable else []
+    options += [f"--log={log}"] if log else []
+    # By file and isolated: no current folder, no user's packages; -B leaves no caches of root's in the checkout.
+    return [sys.executable, "-I", "-B", __file__, f"--root={jail.root}", *options, "--", *argv]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Enter the jail that the arguments describe and become its program; never returns but by an error."""
+    parser = argparse.ArgumentParser(prog="build/jail.py", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--bind", action="append", default=[], metavar="SRC:DST")
+    parser.add_argument("--tmpfs", action="append", default=[], metavar="DST")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="leave the program running, its output goes here")
+    parser.add_argument("--writable", action="store_true", help="let the program write to the root itself")
+    parser.add_argument("argv", nargs="+", metavar="-- program …")
+    args = parser.parse_args(argv)
+    binds = tuple((Path(source), target) for source, _, target in (bind.rpartition(":") for bind in args.bind))
+    if args.log:
+        _detach(args.log)
+    enter(Jail(root=args.root, binds=binds, tmpfs=tuple(args.tmpfs), writable=args.writable))
+    added = dict(item.partition("=")[::2] for item in args.env)
+    environment = {**ENVIRONMENT, **added}
+    os.execvpe(args.argv[0], args.argv, environment)  # noqa: S606 - an argument list, no shell
+
+
+def _detach(log: Path) -> None:
+    """Go on as a process of its own session, in no terminal's way; the one that was started ends well."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+
+
+def enter(jail: Jail) -> None:
+    """Make ``jail`` the root of this process. Raises ``OSError`` (as for one who is not root)."""
+    _libc("unshare", CLONE_NEWNS)
+    _mount(None, "/", MS_REC | MS_PRIVATE)
+    root = os.path.realpath(jail.root)
+    _mount(root, root, MS_BIND)
+    for name in KERNEL:
+        _mount(f"/{name}", _point(root, name, like="/"), MS_BIND | MS_REC)
+    for target in jail.tmpfs:
+        _mount("tmpfs", _point(root, target, like="/"), 0, kind="tmpfs", data="mode=1777")
+    for source, target in jail.binds:
+        _mount(os.fspath(source), _point(root, target, like=os.fspath(source)), MS_BIND | MS_REC)
+    if not jail.writable:
+        _mount(None, root, MS_REMOUNT | MS_BIND | MS_RDONLY)
+    os.chdir(root)
+    _pivot_root(".", ".")  # the old root lies on the new one: pivot_root(2), "pivot_root(".", ".")"
+    _libc("umount2", b".", MNT_DETACH)
+    os.chdir("/")
+
+
+def _point(root: str, target: str, *, like: str) -> str:
+    """A mount point below ``root``, made where it is missing: a file for a file, a folder for all else."""
+    place = os.path.join(root, target.strip("/"))
+    if os.path.isdir(like):
+        os.makedirs(place, exist_ok=True)
+    elif not os.path.lexists(place):
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(place, "xb"):
+            pass
+    return place
+
+
+def _mount(source: str | None, target: str, flags: int, *, kind: str | None = None, data: str | None = None) -> None:
+    _libc("mount", _bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data))
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def _pivot_root(new: str, old: str) -> None:
+    _libc("syscall", ctypes.c_long(PIVOT_ROOT[os.uname().machine]), os.fsencode(new), os.fsencode(old))
+
+
+def _libc(name: str, *arguments: object) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}", repr(arguments[0]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

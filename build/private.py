@@ -1,0 +1,247 @@
+"""The private Docker Engine: dockerd from the tools root, in a jail, with its own socket, data and cgroup.
+
+It disturbs no other engine: no bridge, no firewall rules, no forwarding (builds are offline; what needs a network
+uses the host's), its own containerd, its own folders. Its data is in the store, its socket and pid files are in
+``/run`` under a name made from the store's path, so that a reboot leaves nothing stale and the path stays short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from build import dockerapi, jail, proc
+from build import store as stores
+from build.errors import EngineError
+from build.models import Engine
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 40.0
+LOG_LINES = 15
+RUN = Path("/run/spark-runtime")
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+JAIL_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+PURPOSE = "the private engine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the engine of one store keeps things. ``home`` is in the store, ``run`` is gone after a reboot."""
+
+    home: Path
+    run: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "docker.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.run / "docker.pid"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What the private engine is doing: ``running`` where its process lives, ``engine`` where it also answers."""
+
+    running: bool
+    pid: int | None
+    engine: Engine | None
+    places: Places
+
+
+def places(store: Path) -> Places:
+    """The folders of the private engine that belongs to ``store``."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(store))).hexdigest()[:12]
+    return Places(home=store / "engine", run=RUN / name)
+
+
+def status(store: Path) -> Status:
+    """What is there now; starts nothing and needs no root."""
+    where = places(store)
+    pid = _daemon(where)
+    engine = dockerapi.ask(where.url, private=True).engine if pid else None
+    return Status(running=pid is not None, pid=pid, engine=engine, places=where)
+
+
+def up(store: Path, tools: Path, *, network: Mapping[str, str] | None = None) -> Engine:
+    """The running private engine, started if it is not. ``tools``: the tools root. Needs root or sudo to start.
+
+    ``network``: proxies and the like for what it pulls. Raises :class:`EngineError` with its last words.
+    """
+    now = status(store)
+    if now.engine:
+        return now.engine
+    with stores.locked(store, "engine", wait=2 * READY_SECONDS):
+        now = status(store)
+        if now.engine:
+            return now.engine
+        _end(now.places)  # one that hangs, and what a killed one left: its containerd lives on in the old namespace
+        _start(store, now.places, tools, network or {})
+        return _ready(now.places)
+
+
+def down(store: Path) -> bool:
+    """Stop the engine and wait for its end; whether there was one."""
+    with stores.locked(store, "engine", wait=2 * READY_SECONDS):
+        return _end(places(store))
+
+
+def remove(store: Path) -> None:
+    """Stop the engine and delete its images, its build cache and its folders."""
+    with stores.locked(store, "engine", wait=2 * READY_SECONDS):
+        where = places(store)
+        _end(where)
+        present = [folder for folder in (where.home, where.run) if folder.exists()]
+        if present:
+            _as_root(["rm", "-rf", "--one-file-system", "--", *map(str, present)])
+
+
+def daemon_json(where: Places, gid: int) -> dict[str, Any]:
+    """The daemon's configuration. No garbage collection: a target's build cache is 30 GB and is ours to keep."""
+    return {
+        "hosts": [where.url],
+        "group": str(gid),
+        "data-root": "/var/lib/docker",
+        "exec-root": str(where.run / "exec"),
+        "features": {"containerd-snapshotter": True},
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "cgroup-parent": "/spark-runtime",
+        "bridge": "none",
+        "iptables": False,
+        "ip6tables": False,
+        "ip-forward": False,
+        "ip-masq": False,
+        "userland-proxy": False,
+        "builder": {"gc": {"enabled": False}},
+    }
+
+
+def _start(store: Path, where: Places, tools: Path, network: Mapping[str, str]) -> None:
+    etc = where.home / "etc"
+    etc.mkdir(parents=True, exist_ok=True)
+    gid = int(os.environ.get("SUDO_GID", os.getgid()))
+    (etc / "daemon.json").write_text(json.dumps(daemon_json(where, gid), indent=1) + "\n")
+    data = where.home / "data"
+    _as_root(["mkdir", "-p", str(data), str(where.run)])
+    binds = [
+        (where.run, str(where.run)),
+        (data, "/var/lib/docker"),
+        (etc, "/etc/docker"),
+        (store, str(store)),  # what a container mounts from the store has the same path for us and for the engine
+        *_host_files(),
+    ]
+    box = jail.Jail(root=tools, binds=tuple(binds), tmpfs=("/tmp", "/run", "/opt"), env=tuple(network.items()))  # noqa: S108
+    argv = ["dockerd", "--config-file=/etc/docker/daemon.json", f"--pidfile={where.pid_file}"]
+    where.log.write_text("")
+    _as_root(jail.command(box, argv, log=where.log))
+
+
+def _host_files() -> list[tuple[Path, str]]:
+    """Name resolution and trusted certificates are the host's: they matter to pulls only."""
+    found = []
+    if Path("/etc/resolv.conf").is_file():
+        found.append((Path("/etc/resolv.conf"), "/etc/resolv.conf"))
+    candidates = (os.environ.get("SSL_CERT_FILE", ""), *CA_BUNDLES)
+    bundle = next((path for path in candidates if path and os.path.isfile(path)), None)
+    if bundle:
+        found.append((Path(bundle), JAIL_CA_BUNDLE))
+    return found
+
+
+def _ready(where: Places) -> Engine:
+    deadline = time.monotonic() + READY_SECONDS
+    started = time.monotonic()
+    while time.monotonic() < deadline:
+        pid = _daemon(where)
+        if pid and where.socket.exists():
+            answer = dockerapi.ask(where.url, private=True)
+            if answer.engine:
+                return answer.engine
+            if answer.lacks and "no engine answers" not in answer.lacks[0]:
+                break
+        if pid is None and time.monotonic() - started > 3 and not _ours(where):
+            break
+        time.sleep(0.05)
+    raise EngineError(
+        "the private engine did not start",
+        why="its last words:\n" + _tail(where.log),
+        todo=f"read {where.log}; `nox -s engine -- rm` starts it afresh (its images and build cache are lost)",
+    )
+
+
+def _tail(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(f"       {line}" for line in lines[-LOG_LINES:])
+
+
+def _end(where: Places) -> bool:
+    """End the daemon gently, then whatever else of it lives; the stale files of a dead one are removed."""
+    pid = _daemon(where)
+    if pid:
+        _as_root(["kill", "-TERM", str(pid)], check=False)
+        _wait_gone([pid], STOP_SECONDS)
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        left = _ours(where)
+        if left:
+            _as_root(["kill", f"-{sign.name.removeprefix('SIG')}", *map(str, left)], check=False)
+            _wait_gone(left, 5)
+    if where.run.exists():
+        _as_root(["rm", "-rf", "--one-file-system", "--", str(where.run)])
+    return pid is not None
+
+
+def _daemon(where: Places) -> int | None:
+    """The daemon's pid, if the process that its pid file names is really it (pids are used again)."""
+    try:
+        pid = int(where.pid_file.read_text())
+    except (OSError, ValueError):
+        return None
+    return pid if f"--pidfile={where.pid_file}" in _arguments(pid) else None
+
+
+def _ours(where: Places) -> list[int]:
+    """Every process of this engine: dockerd, its containerd, its shims; all name its run folder."""
+    mark = f"{where.run}/"
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    daemons = ("dockerd", "containerd", "containerd-shim-runc-v2")
+    return [
+        pid
+        for pid in pids
+        if (found := _arguments(pid)) and os.path.basename(found[0]) in daemons and any(mark in arg for arg in found)
+    ]
+
+
+def _arguments(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _wait_gone(pids: Sequence[int], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(_arguments(pid) for pid in pids):
+        time.sleep(0.05)
+
+
+def _as_root(argv: Sequence[str], *, check: bool = True) -> None:
+    proc.run(proc.as_root(argv, purpose=PURPOSE), check=check)
