@@ -16,7 +16,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "programs(*names): the programs that a fast test runs; skipped where one is missing")
+    config.addinivalue_line(
+        "markers", "programs(*names): the programs that a fast test runs; skipped where one is missing"
+    )
     sys.addaudithook(GUARD)
 
 

@@ -1,0 +1,102 @@
+"""Who may import whom: a foundation, modules that know only the foundation, and stories that compose them."""
+
+import ast
+from pathlib import Path
+
+import build
+
+PACKAGE = Path(build.__file__).parent
+FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
+COMPOSERS = {"steps", "host"}  # what several commands share; they compose modules as commands do
+
+# Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
+EDGES = {
+    "debmirror": {"debs", "download"},
+    "layers": {"wheels"},
+    "render": {"layers"},
+    "roots": {"unpack"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of our package that a file imports, anywhere in it: `commands.build`, `proc`, …"""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "build":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("build."):
+            found.add(str(node.module).removeprefix("build."))
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("build.") for alias in node.names if alias.name.startswith("build.")}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            raise AssertionError(f"{path}: relative import; write `from build...`")
+    return found
+
+
+def modules() -> dict[str, set[str]]:
+    return {path.stem: imports_of(path) for path in sorted(PACKAGE.glob("*.py")) if not path.stem.startswith("__")}
+
+
+def test_the_foundation_imports_only_itself():
+    strays = {
+        name: found - FOUNDATION for name, found in modules().items() if name in FOUNDATION and found - FOUNDATION
+    }
+    assert strays == {}
+
+
+def test_modules_import_only_the_foundation_and_their_declared_edges():
+    strays = {}
+    for name, found in modules().items():
+        if name not in FOUNDATION | COMPOSERS:
+            stray = found - FOUNDATION - EDGES.get(name, set())
+            if stray:
+                strays[name] = stray
+    assert strays == {}, "move what they share down, compose them in build/commands/, or declare the edge above"
+
+
+def test_declared_edges_are_used_and_have_no_circle():
+    known = modules()
+    unused = {name: edges - known.get(name, set()) for name, edges in EDGES.items() if edges - known.get(name, set())}
+    assert unused == {}
+    order: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, f"a circle: {' -> '.join((*above, name))}"
+        if name not in order:
+            for other in sorted(known.get(name, ())):
+                visit(other, (*above, name))
+            order.append(name)
+
+    for name in known:
+        visit(name, ())
+
+
+def test_nothing_but_main_knows_the_commands():
+    strays = {name: found for name, found in modules().items() if any(item.startswith("commands") for item in found)}
+    assert strays == {}
+    for path in (PACKAGE / "commands").glob("*.py"):
+        others = {name for name in imports_of(path) if name.startswith("commands")}
+        assert others == set(), f"{path.name} imports another command: what they share belongs in a module"
+
+
+def test_each_command_is_a_story_with_help():
+    for path in (PACKAGE / "commands").glob("*.py"):
+        if path.stem != "__init__":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            assert {"add_arguments", "run"} <= names, path.name
+            assert ast.get_docstring(tree), path.name
+
+
+def test_subprocesses_go_through_one_door():
+    strays = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            if "subprocess" in names and path.name != "proc.py":
+                strays.append(path.name)
+    assert strays == [], "use build.proc"
