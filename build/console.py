@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+LINE_SECONDS = 5.0
 
 
 def say(text: str) -> None:
@@ -58,3 +61,39 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         grid.add_row(*(rich.text.Text(cell) for cell in row))
     width = None if sys.stdout.isatty() else 140
     rich.console.Console(width=width).print(grid)
+
+
+@contextmanager
+def transfer(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress of bytes: a bar on a terminal, a line every few seconds elsewhere. Gives the function to call."""
+    if sys.stderr.isatty():
+        import rich.console  # noqa: PLC0415
+        import rich.progress as bars  # noqa: PLC0415
+
+        columns = (
+            bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn(),
+            bars.TransferSpeedColumn(), bars.TimeRemainingColumn(),
+        )  # fmt: skip
+        with bars.Progress(*columns, console=rich.console.Console(stderr=True)) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda count: progress.update(task, advance=count)
+        return
+    yield _Lines(title, total)
+
+
+class _Lines:
+    """Progress as lines, for logs."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title = title
+        self.total = total
+        self.done = 0
+        self.lock = threading.Lock()
+        self.next = time.monotonic() + LINE_SECONDS
+
+    def __call__(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            if time.monotonic() >= self.next:
+                self.next = time.monotonic() + LINE_SECONDS
+                say(f"  {self.title}: {human_bytes(self.done)} of {human_bytes(self.total)}")

@@ -12,10 +12,10 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from build import store as stores
 from build.canonical import CHUNK
@@ -41,10 +41,7 @@ class Download:
     urls: tuple[str, ...]
 
 
-class Progress(Protocol):
-    """What :func:`fetch` tells its caller while it works; called from several threads."""
-
-    def __call__(self, count: int) -> None: ...
+Progress = Callable[[int], None]  # told the bytes that came in, from several threads
 
 
 class _Gone(Exception):  # noqa: N818 - a signal between two functions, never shown

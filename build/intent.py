@@ -89,6 +89,7 @@ class TargetIntent(_Table):
     lane: Lane
     summary: Text
     version: Text
+    revision: str = ""
     series: Name
     rootfs: Name
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]

@@ -160,3 +160,15 @@ class Settings:
     verbose: bool = False
     json: bool = False
     builder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build gave: the image's name and manifest digest in an engine, and its compressed size in bytes."""
+
+    target: str
+    image: str
+    digest: str
+    chain_id: str
+    engine: str
+    size: int

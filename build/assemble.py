@@ -1,0 +1,157 @@
+"""From a job to BuildKit's contexts, and from BuildKit's answer to what was built."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build import contexts, images, steps, store
+from build.buildx import Request, image_output
+from build.errors import ImageBuildError
+from build.models import Built, Engine
+
+if TYPE_CHECKING:
+    import docker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contexts:
+    """The folders that BuildKit reads: the main one, and one for each layer of wheels."""
+
+    main: Path
+    layers: tuple[tuple[str, Path], ...]
+
+
+def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, rootfs: Path, builder: Path) -> Contexts:
+    """Bring the contexts of a target up to date; only what changed is written."""
+    root = job.settings.store / "contexts" / job.name
+    entries: dict[str, bytes | Path] = {
+        "Dockerfile": steps.dockerfile(job, chain=chain).encode(),
+        "builder.tar": builder,
+        "rootfs.tar": rootfs,
+        "uv": _uv(job),
+        "manifest.json": _json(steps.manifest(job, chain=chain)),
+        "patched/patched.json": _json(_patched_paths(job)),
+        **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
+        **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
+        **{f"patched/files/{path}": file for path, file in patched.items()},
+    }
+    contexts.sync(root / "main", entries)
+    layers = []
+    for plan in steps.planned(job):
+        files: dict[str, bytes | Path] = {
+            wheel.file: store.blob(job.settings.store, wheel.sha256) for wheel in plan.wheels
+        }
+        contexts.sync(root / plan.name, {**files, "plan.json": _json(plan.as_dict())})
+        layers.append((f"layer-{plan.name}", root / plan.name))
+    return Contexts(main=root / "main", layers=tuple(layers))
+
+
+def _uv(job: steps.Job) -> Path:
+    """The uv program out of its locked wheel, kept beside the roots."""
+    target = job.settings.store / "roots" / f"uv-{job.uv.sha256}"
+    if not target.is_file():
+        with store.scratch(job.settings.store, "uv") as folder:
+            with zipfile.ZipFile(store.blob(job.settings.store, job.uv.sha256)) as wheel:
+                name = next(n for n in wheel.namelist() if n.endswith(".data/scripts/uv"))
+                made = Path(wheel.extract(name, folder))
+            made.chmod(0o755)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(made, target)
+    return target
+
+
+def _patched_paths(job: steps.Job) -> dict[str, list[str]]:
+    return {item.distribution: [file.installed for file in item.files] for item in job.lock.components if item.files}
+
+
+def _folder(root: Path, name: str) -> dict[str, bytes | Path]:
+    found: dict[str, bytes | Path] = {}
+    for folder, folders, files in os.walk(root):
+        folders[:] = [inner for inner in folders if inner != "__pycache__"]
+        for file in files:
+            path = Path(folder) / file
+            found[f"{name}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    return found
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def request(job: steps.Job, made: Contexts, chain: str, *, output: str | None) -> Request:
+    """What to ask of BuildKit for a target."""
+    logs = job.settings.store / "logs"
+    names = (image_name(job.name), f"{image_name(job.name)}-{chain[:12]}")
+    return Request(
+        context=made.main,
+        named=made.layers,
+        epoch=job.lock.epoch,
+        output=output or image_output(names, steps.oci_annotations(job)),
+        metadata=job.settings.store / "scratch" / f"metadata-{job.name}-{os.getpid()}.json",
+        log=logs / f"build-{job.name}.log",
+        builder=job.settings.builder,
+    )
+
+
+def image_name(target: str) -> str:
+    """The name of a target's image in the engine.
+
+    >>> image_name("v0.32")
+    'spark-runtime:v0.32'
+    """
+    return f"{steps.LABEL}:{target}"
+
+
+def _state(root: Path, target: str) -> Path:
+    return root / "built" / f"{target}.json"
+
+
+def read_built(root: Path, target: str) -> Built | None:
+    """What the last build of a target gave; None where there was none."""
+    try:
+        return Built(**json.loads(_state(root, target).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def is_there(client: docker.DockerClient, engine: Engine, known: Built, chain: str) -> bool:
+    """Whether the engine still holds the image of this chain id, under its name, by its digest."""
+    if known.chain_id != chain or known.engine != engine.url:
+        return False
+    found = images.facts(client, known.image)
+    return found is not None and found.digest == known.digest
+
+
+def record(
+    root: Path, target: str, engine: Engine, client: docker.DockerClient, chain: str, metadata: Mapping[str, object]
+) -> Built:
+    """Note what a build gave, so that the next one knows that nothing is to be done."""
+    digest = str(metadata["containerimage.digest"])
+    image = image_name(target)
+    found = images.facts(client, image)
+    if found is None or found.digest != digest:
+        raise ImageBuildError(
+            f"the engine does not hold {image} as it was built",
+            why=f"BuildKit made {digest}, the engine has {found.digest if found else 'no such image'}",
+            todo="run the same command again; if it stays so, look at the engine's log",
+        )
+    built = Built(
+        target=target,
+        image=image,
+        digest=digest,
+        chain_id=chain,
+        engine=engine.url,
+        size=found.size,
+    )
+    path = _state(root, target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(asdict(built), indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return built

@@ -1,0 +1,182 @@
+"""Resolve the intent of lock/targets.toml to hashes. The only step that may look up new versions: what is locked
+already stays as it is unless --upgrade is given or the intent no longer allows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from build import deblock, debmirror, debs, host, index, lockfile, patched, series, steps, unpack
+from build.console import human_bytes, say, step
+from build.errors import LockError, UsageError
+from build.intent import FILE, ComponentIntent, Intent, TargetIntent, read_intent, target_checksum
+from build.models import Component, GitSource, Lock, Settings, SourceArchive, Wheel
+from build.settings import add_target_argument
+from build.store import blob
+
+MACHINES = ("x86_64", "aarch64")
+BUILDER_PLATFORM = "manylinux_2_39"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_target_argument(parser)
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that the intent allows")
+    parser.add_argument("--check", action="store_true", help="write nothing: say whether every lock is fresh")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Lock one target, or all of them, and the .debs of every root."""
+    intent = read_intent(settings.repo)
+    names = [intent.target(args.target)[0]] if args.target else list(intent.targets)
+    if args.check:
+        return check(settings, names)
+    if settings.offline:
+        raise UsageError("lock looks things up: it cannot work --offline", todo="use --check, which needs no network")
+    changed = lock_debs(settings, upgrade=args.upgrade, dry_run=args.dry_run)
+    for name in names:
+        changed |= lock_target(settings, intent, name, upgrade=args.upgrade, dry_run=args.dry_run)
+    if not changed:
+        say("nothing changed")
+    return 0
+
+
+def check(settings: Settings, names: Sequence[str]) -> int:
+    """Every lock is there, unedited, and made from today's intent and series."""
+    for name in names:
+        steps.load(settings, name)
+    print(f"fresh: {', '.join(names)}")
+    return 0
+
+
+def lock_debs(settings: Settings, *, upgrade: bool, dry_run: bool) -> bool:
+    """Lock the .debs of each root whose intent changed (or of all, to upgrade)."""
+    tables = tomllib.loads((settings.repo / FILE).read_text(encoding="utf-8"))
+    changed = False
+    for request in debs.requests(tables):
+        path = deblock.path_of(settings.repo, request.root, request.arch)
+        before = _read_debs(path)
+        if before is not None and before.intent == request.intent and not upgrade:
+            continue
+        with step(f"resolve the .debs of {request.root} for {request.arch}"):
+            mirrors = debmirror.mirrors(settings.store)
+            found = debs.resolve(request, mirrors, settings.store / "apt")
+        host.fetch_debs(settings, found)
+        times = [unpack.build_time(blob(settings.store, deb.sha256)) for deb in found.debs]
+        after = deblock.LockedDebs(intent=request.intent, debset=debs.with_epoch(found, times))
+        old = [(deb.name, deb.version, deb.size) for deb in before.debset.debs] if before else []
+        new = [(deb.name, deb.version, deb.size) for deb in after.debset.debs]
+        report(f"{request.root} {request.arch}", old, new)
+        changed |= before != after
+        if not dry_run:
+            deblock.write(path, after)
+    return changed
+
+
+def _read_debs(path: Path) -> deblock.LockedDebs | None:
+    try:
+        return deblock.read(path)
+    except LockError:
+        return None
+
+
+def lock_target(settings: Settings, intent: Intent, name: str, *, upgrade: bool, dry_run: bool) -> bool:
+    """Resolve one target: wheels, source archives, then the series over them."""
+    before = _read(settings, name)
+    target = intent.targets[name]
+    found_series = series.read(settings.repo, target.series, tuple(target.components))
+    environment = index.Environment(platform=target.platform, python=target.python)
+    prefer = [(w.name, w.version) for w in before.wheels] if before and not upgrade else []
+    with step(f"resolve {name}: {', '.join(target.requirements)}"):
+        found = index.resolve(target.requirements, target.constraints, environment, prefer=prefer)
+        tools = lock_tools(intent, target)
+        releases = {item.name: item for item in found}
+        pins = [(item.distribution, releases[item.distribution].version) for item in target.components.values()]
+        archives = {item.name: item for item in index.locate(pins, environment).values() if item.sdist}
+    wheels = tuple(_wheel(item) for item in found)
+    components = tuple(
+        _component(key, table, archives.get(table.distribution)) for key, table in target.components.items()
+    )
+    draft = Lock(
+        target=name,
+        intent=target_checksum(intent, name),
+        epoch=max([item.uploaded for item in archives.values()] or [releases[min(releases)].uploaded]),
+        python=target.python,
+        platform=target.platform,
+        tools=tools,
+        wheels=wheels,
+        patches=found_series.refs,
+        components=components,
+    )
+    touched = [w for w in wheels if w.name in {item.distribution for item in components}]
+    kept = [item.archive for item in components if item.archive is not None]
+    steps.fetch_python(settings, [*touched, *kept], [environment])
+    _, files = patched.apply(settings, draft, found_series)
+    locked = tuple(replace(item, files=files.get(item.name, ())) for item in components)
+    return finish(settings, before, replace(draft, components=locked), dry_run=dry_run)
+
+
+def lock_tools(intent: Intent, target: TargetIntent) -> tuple[Wheel, ...]:
+    """The wheels that run in the builder root, for each architecture that may build."""
+    found: list[index.Found] = []
+    for machine in MACHINES:
+        environment = index.Environment(platform=f"{machine}-{BUILDER_PLATFORM}", python=target.python)
+        found += index.resolve([f"uv=={intent.tools.uv}"], (), environment)
+    return tuple(_wheel(item) for item in found)
+
+
+def finish(settings: Settings, before: Lock | None, lock: Lock, *, dry_run: bool) -> bool:
+    """Say what changed and write the lock; whether anything changed."""
+    if before == lock:
+        return False
+    old = [(w.name, w.version, w.size) for w in before.wheels] if before else []
+    report(lock.target, old, [(w.name, w.version, w.size) for w in lock.wheels])
+    if not dry_run:
+        lockfile.lock_path(settings.repo, lock.target).write_text(lockfile.lock_text(lock), encoding="utf-8")
+    return True
+
+
+def report(title: str, old: Sequence[tuple[str, str, int]], new: Sequence[tuple[str, str, int]]) -> None:
+    """What changed: package, from, to, bytes."""
+    was = {name: (version, size) for name, version, size in old}
+    now = {name: (version, size) for name, version, size in new}
+    total = sum(size for _, size in now.values())
+    print(f"{title}: {len(now)} packages, {human_bytes(total)}")
+    for name in sorted(was.keys() | now.keys()):
+        if was.get(name) == now.get(name) or not was:
+            continue
+        left, right = was.get(name, ("-", 0)), now.get(name, ("-", 0))
+        sign = "+" if right[1] >= left[1] else "-"
+        print(f"  {name}  {left[0]} → {right[0]}  {sign}{human_bytes(abs(right[1] - left[1]))}")
+
+
+def _read(settings: Settings, name: str) -> Lock | None:
+    try:
+        return lockfile.read_lock(settings.repo, name)
+    except LockError:
+        return None
+
+
+def _wheel(item: index.Found) -> Wheel:
+    return Wheel(name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size)
+
+
+def _component(name: str, table: ComponentIntent, archive: index.Found | None) -> Component:
+    return Component(
+        name=name,
+        distribution=table.distribution,
+        paths=tuple(sorted(table.paths.items())),
+        archive=SourceArchive(
+            name=archive.name, version=archive.version, file=archive.file, sha256=archive.sha256, size=archive.size
+        )
+        if archive
+        else None,
+        git=GitSource(url=table.git, tag=table.tag or "", commit=table.commit, tree="")
+        if table.git and table.commit
+        else None,
+        files=(),
+    )

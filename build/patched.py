@@ -1,0 +1,84 @@
+"""The series of a target over its components' trees: composes series, patches, trees and wheels.
+
+Used by ``lock`` (which notes the hashes) and by ``patch`` and ``build`` (which demand them).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from build import patchwork, sourcetree, store, udiff, wheels
+from build import series as serieses
+from build.errors import LockError
+from build.models import Component, Lock, PatchedFile, Settings
+from build.patchwork import Work
+from build.sourcetree import Obtain
+
+
+def works(
+    settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
+) -> tuple[Work, ...]:
+    """Each component that the series patches, with its pristine tree and its wheel's RECORD."""
+    by_name = {wheel.name: wheel for wheel in lock.wheels}
+    found = []
+    for component in lock.components:
+        if not series.of(component.name):
+            continue
+        wheel = by_name[component.distribution]
+        found.append(
+            Work(
+                component=component,
+                tree=sourcetree.ensure(settings, component, git=git, obtain=obtain),
+                changes=tuple(udiff.parse(patch.name, patch.data) for patch in series.of(component.name)),
+                record=wheels.record(store.blob(settings.store, wheel.sha256)),
+            )
+        )
+    return tuple(found)
+
+
+def apply(
+    settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
+) -> tuple[Path, dict[str, tuple[PatchedFile, ...]]]:
+    """The patched files, kept in the store: their folder, and each component's files with their hashes."""
+    prepared = works(settings, lock, series, git=git, obtain=obtain)
+    files: dict[str, tuple[PatchedFile, ...]] = {}
+    content: dict[str, bytes] = {}
+    for work in prepared:
+        patchwork.check_installable(work)
+        files[work.component.name], made = patchwork.apply(work)
+        content |= made
+    name = patchwork.patched_id(prepared, series.id)
+    return patchwork.write(settings.store, name, files, content), files
+
+
+def demand(component: Component, found: tuple[PatchedFile, ...]) -> None:
+    """An error where the patched files are not the locked ones."""
+    if component.files == found:
+        return
+    differing = sorted({file.source for file in set(component.files) ^ set(found)})
+    raise LockError(
+        f"the patched files of {component.name} are not the locked ones",
+        why=", ".join(differing),
+        todo="run `nox -s lock` if the series was meant to change",
+    )
+
+
+def locked_files(
+    settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
+) -> dict[str, Path]:
+    """Installed path → the patched file in the store; each hash is the lock's. Kept ones are not made again."""
+    kept = patchwork.kept(settings.store, _name(settings, lock, series, git=git))
+    folder, files = kept or apply(settings, lock, series, git=git, obtain=obtain)
+    for component in lock.components:
+        demand(component, files.get(component.name, ()))
+    return {file.installed: folder / file.installed for group in files.values() for file in group if file.after}
+
+
+def _name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool) -> str:
+    """The id of the patched files, known before any tree is there."""
+    bare = []
+    for item in lock.components:
+        if series.of(item.name):
+            tree = sourcetree.tree_id(item, git=git or item.archive is None)
+            bare.append(Work(component=item, tree=settings.store / "trees" / tree, changes=(), record={}))
+    return patchwork.patched_id(bare, series.id)

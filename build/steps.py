@@ -1,0 +1,293 @@
+"""What the stories share: a target with its locks, and the steps that several verbs take with it.
+
+Above the modules and below ``build/commands``: it composes them, and holds no mechanism of its own.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from build import deblock, debs, download, host, index, lockfile, patched, rootfs, roots, series, store, wheels
+from build.canonical import digest, tree_sha256
+from build.console import human_bytes, step, transfer
+from build.download import Download
+from build.errors import LockError, PatchError
+from build.intent import FILE, Intent, TargetIntent, read_intent, target_checksum
+from build.layers import LayerPlan, plan_layers
+from build.models import Artifact, DebSet, Lock, Settings, Wheel
+from build.render import Page, cuda_layer, image_env, render
+
+FORM = 1  # of the chain; a change of how builds work that no input shows
+LABEL = "spark-runtime"
+ARCHITECTURES = ("amd64", "arm64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A target, what its locks say, and the settings of this run."""
+
+    settings: Settings
+    intent: Intent
+    name: str
+    target: TargetIntent
+    lock: Lock
+    series: series.Series
+    rootfs: DebSet
+    builders: tuple[DebSet, ...]
+    tools: DebSet
+
+    @property
+    def environment(self) -> index.Environment:
+        return index.Environment(platform=self.lock.platform, python=self.lock.python)
+
+    @property
+    def builder(self) -> DebSet:
+        """The builder root of this machine's architecture."""
+        return next(item for item in self.builders if item.arch == roots.host_architecture())
+
+    @property
+    def uv(self) -> Wheel:
+        """The uv that runs in the builder root."""
+        machine = {"amd64": "x86_64", "arm64": "aarch64"}[roots.host_architecture()]
+        return next(wheel for wheel in self.lock.tools if machine in wheel.file)
+
+
+def load(settings: Settings, name: str | None) -> Job:
+    """Read the intent and every lock of a target; a stale, edited or missing one is an error."""
+    intent = read_intent(settings.repo)
+    chosen, target = intent.target(name)
+    lock = lockfile.read_lock(settings.repo, chosen, intent=target_checksum(intent, chosen))
+    sets = deb_sets(settings.repo)
+    found = series.read(settings.repo, target.series, tuple(target.components))
+    if found.refs != lock.patches:
+        raise LockError(
+            f"lock/{chosen}.toml is stale",
+            why=f"patches/{target.series} is not what it was when the lock was made",
+            todo=f"run `nox -s lock -- --target {chosen}`",
+        )
+    return Job(
+        settings=settings,
+        intent=intent,
+        name=chosen,
+        target=target,
+        lock=lock,
+        series=found,
+        rootfs=sets[target.rootfs, "arm64"],
+        builders=tuple(sets["builder", arch] for arch in ARCHITECTURES),
+        tools=sets["tools", roots.host_architecture()],
+    )
+
+
+def deb_sets(repo: Path) -> dict[tuple[str, str], DebSet]:
+    """(root, architecture) → its locked .debs, each lock fresh."""
+    tables = tomllib.loads((repo / FILE).read_text(encoding="utf-8"))
+    found = {}
+    for request in debs.requests(tables):
+        path = deblock.path_of(repo, request.root, request.arch)
+        locked = deblock.read(path)
+        deblock.require_fresh(path, locked, request.intent)
+        found[request.root, request.arch] = locked.debset
+    return found
+
+
+# Fetching
+
+
+def fetch_python(settings: Settings, files: Sequence[Artifact], environments: Iterable[index.Environment]) -> int:
+    """Bring locked wheels and source archives into the store; bytes fetched."""
+    wanted = {item.sha256: item for item in files}
+    plain = [Download(file=item.file, sha256=item.sha256, size=item.size, urls=()) for item in wanted.values()]
+    lacking = download.missing(settings.store, plain)
+    if not lacking or settings.offline:
+        return download.fetch(settings.store, lacking, offline=settings.offline)
+    pins = {(_name(wanted[item.sha256]), _version(wanted[item.sha256])) for item in lacking}
+    places: dict[str, index.Found] = {}
+    with step(f"ask the Python index where {len(lacking)} files are"):
+        for environment in environments:
+            places |= index.locate(pins, environment)
+    located = [replace(item, urls=_urls(places.get(item.sha256))) for item in lacking]
+    return _transfer(settings, "wheels", located)
+
+
+def _transfer(settings: Settings, what: str, located: Sequence[Download]) -> int:
+    total = sum(item.size for item in located)
+    with step(f"fetch {len(located)} {what}, {human_bytes(total)}"), transfer(f"fetch {what}", total) as progress:
+        return download.fetch(settings.store, located, progress=progress)
+
+
+def _urls(found: index.Found | None) -> tuple[str, ...]:
+    return (found.url,) if found else ()
+
+
+def _name(item: Artifact) -> str:
+    return str(getattr(item, "name", item.file))
+
+
+def _version(item: Artifact) -> str:
+    return str(getattr(item, "version", ""))
+
+
+def python_files(job: Job) -> tuple[Artifact, ...]:
+    """Every locked wheel and source archive that this machine needs for the target."""
+    archives = tuple(item.archive for item in job.lock.components if item.archive is not None)
+    return (*job.lock.wheels, *archives, job.uv)
+
+
+def environments(job: Job) -> tuple[index.Environment, ...]:
+    """What the files of :func:`python_files` are for: the image, and this machine's builder root."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}[roots.host_architecture()]
+    return (job.environment, index.Environment(platform=f"{machine}-manylinux_2_39", python=job.lock.python))
+
+
+def fetch_all(job: Job) -> int:
+    """Everything that a build of the target needs, into the store; bytes fetched."""
+    count = fetch_python(job.settings, python_files(job), environments(job))
+    for debset in (job.tools, job.builder, job.rootfs):
+        host.fetch_debs(job.settings, debset)
+    return count
+
+
+# Layers and the Dockerfile
+
+
+def grouped(job: Job) -> tuple[LayerPlan, ...]:
+    """The layers without what only the wheels' RECORDs tell."""
+    return _plan(job, (), {})
+
+
+def planned(job: Job) -> tuple[LayerPlan, ...]:
+    """The layers as they are installed; every overlap of wheels is resolved or an error."""
+    records = {w.name: wheels.record(_blob(job, w)) for w in job.lock.wheels}
+    found = wheels.overlaps(records)
+    declared = [(item.winner, item.over) for item in job.target.overlaps]
+    return _plan(job, found, wheels.winners(found, declared))
+
+
+def _plan(job: Job, overlaps: Sequence[wheels.Overlap], winners: dict[str, str]) -> tuple[LayerPlan, ...]:
+    return plan_layers(
+        job.lock.wheels,
+        [layer.name for layer in job.intent.layers],
+        job.intent.layer_of,
+        overlaps=overlaps,
+        winners=winners,
+        patched=patched_distributions(job),
+    )
+
+
+def patched_distributions(job: Job) -> tuple[str, ...]:
+    """The distributions whose files the series changes."""
+    return tuple(sorted(item.distribution for item in job.lock.components if item.files))
+
+
+def _blob(job: Job, item: Artifact) -> Path:
+    return store.blob(job.settings.store, item.sha256)
+
+
+def chain_id(job: Job) -> str:
+    """The name of the image before it exists: sha256 over its lock and all else that enters it."""
+    return digest(
+        {
+            "form": FORM,
+            "lock": lockfile.lock_text(job.lock),
+            "rootfs": rootfs.rootfs_id(job.rootfs, job.tools),
+            "builders": [roots.root_id(item) for item in job.builders],
+            "dockerfiles": dict(tree_sha256(job.settings.repo / "dockerfiles")),
+            "dockerfile": dockerfile(job, chain=""),
+            "manifest": manifest(job, chain=""),
+        }
+    )
+
+
+def dockerfile(job: Job, *, chain: str) -> str:
+    """The rendered Dockerfile, with the chain id in the image's labels."""
+    layers = grouped(job)
+    cuda = cuda_layer(layers)
+    page = Page(
+        target=job.name,
+        rootfs=job.rootfs.suite,
+        python=job.lock.python,
+        platform=job.lock.platform,
+        series=job.target.series,
+        local_version=job.target.local_version,
+        layers=layers,
+        patched=bool(patched_distributions(job)),
+        cuda_layer=cuda,
+        env=image_env(job.lock.python, cuda=bool(cuda)),
+        labels=labels(job, chain),
+    )
+    return render(job.settings.repo / "dockerfiles", page)
+
+
+def oci_annotations(job: Job) -> dict[str, str]:
+    """OCI annotations (image-spec, annotations.md): version and revision are vLLM's, created is the epoch."""
+    prefix = "org.opencontainers.image"
+    said = {
+        f"{prefix}.created": datetime.fromtimestamp(job.lock.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        f"{prefix}.title": f"{LABEL} {job.name}",
+        f"{prefix}.version": job.target.version,
+    }
+    if job.target.revision:
+        said[f"{prefix}.revision"] = job.target.revision
+    return said
+
+
+def labels(job: Job, chain: str) -> dict[str, str]:
+    """The image's labels: ours, and the OCI annotations again, for tools that read only labels."""
+    return {
+        **oci_annotations(job),
+        f"{LABEL}.target": job.name,
+        f"{LABEL}.chain-id": chain,
+        f"{LABEL}.series-id": series.series_id(job.lock.patches),
+    }
+
+
+def manifest(job: Job, *, chain: str) -> dict[str, object]:
+    """What the image knows of itself: ``/opt/spark/manifest.json``, read by its own checks."""
+    changed = set(patched_distributions(job))
+    local = f"+{job.target.local_version}"
+    return {
+        "schema": 1,
+        "target": job.name,
+        "chain_id": chain,
+        "series": job.target.series,
+        "series_id": series.series_id(job.lock.patches),
+        "python": job.lock.python,
+        "smoke": job.target.smoke,
+        "wheels": [
+            {"name": w.name, "version": w.version + (local if w.name in changed else "")} for w in job.lock.wheels
+        ],
+        "patches": [{"component": ref.component, "file": ref.file, "sha256": ref.sha256} for ref in job.lock.patches],
+        "patched": [
+            {
+                "component": item.name,
+                "distribution": item.distribution,
+                "installed": file.installed,
+                "before": file.before,
+                "after": file.after,
+            }
+            for item in job.lock.components
+            for file in item.files
+        ],
+        "exceptions": [item.model_dump() for item in job.target.exceptions],
+        "libraries": [item.model_dump() for item in job.target.libraries],
+    }
+
+
+# Patched files
+
+
+def patched_files(job: Job, *, git: bool = False) -> dict[str, Path]:
+    """Installed path → the patched file, for the whole series; every hash is the lock's."""
+    found = patched.locked_files(job.settings, job.lock, job.series, git=git)
+    gone = [file.source for item in job.lock.components for file in item.files if not file.after]
+    if gone:
+        raise PatchError(
+            "a series of the wheel lane deletes files",
+            why=f"a layer cannot take a file out of the one below it: {', '.join(gone)}",
+            todo="empty the file instead of deleting it",
+        )
+    return found
