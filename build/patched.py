@@ -10,9 +10,16 @@ from pathlib import Path
 from build import patchwork, sourcetree, store, udiff, wheels
 from build import series as serieses
 from build.errors import LockError
-from build.models import Component, Lock, PatchedFile, Settings
+from build.models import Artifact, Component, Lock, PatchedFile, Settings
 from build.patchwork import Work
 from build.sourcetree import Obtain
+
+
+def inputs(lock: Lock, *, git: bool = False) -> tuple[Artifact, ...]:
+    """The locked files that the series needs: each component's wheel, and its source archive unless ``git``."""
+    components = {item.distribution for item in lock.components}
+    archives = [item.archive for item in lock.components if item.archive is not None and not git]
+    return (*(wheel for wheel in lock.wheels if wheel.name in components), *archives)
 
 
 def works(

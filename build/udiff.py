@@ -210,9 +210,7 @@ def _hunks(cursor: _Cursor) -> tuple[Hunk, ...]:
     return tuple(hunks)
 
 
-def _body(
-    cursor: _Cursor, number: int, old_start: int, old_count: int, new_start: int, new_count: int
-) -> Hunk:
+def _body(cursor: _Cursor, number: int, old_start: int, old_count: int, new_start: int, new_count: int) -> Hunk:
     old: list[bytes] = []
     new: list[bytes] = []
     kinds = bytearray()
@@ -342,4 +340,3 @@ def _already(name: str, change: FileChange, why: str) -> AlreadyAppliedError:
         why=why,
         todo="drop it from the series if upstream has it; nothing was changed",
     )
-

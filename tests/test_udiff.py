@@ -12,7 +12,8 @@ from build.errors import AlreadyAppliedError, PatchError
 
 BEFORE = b"".join(b"line %d\n" % n for n in range(1, 21))
 AFTER = BEFORE.replace(b"line 10\n", b"line ten\nand a half\n")
-PATCH = b"""From: A Person <a@example.invalid>
+PATCH = (
+    b"""From: A Person <a@example.invalid>
 Subject: a change
 
 ---
@@ -29,7 +30,9 @@ diff --git a/pkg/mod.py b/pkg/mod.py
  line 11
  line 12
  line 13
-""" + b"-- \n2.47.0\n\n"
+"""
+    b"-- \n2.47.0\n\n"
+)
 
 
 def apply(data: bytes, tree: dict[str, bytes]) -> dict[str, bytes | None]:
@@ -89,7 +92,9 @@ def test_fewer_lines_of_context_at_the_edges_of_a_file() -> None:
 
 
 CREATE = b"diff --git a/n.py b/n.py\nnew file mode 100644\n--- /dev/null\n+++ b/n.py\n@@ -0,0 +1,2 @@\n+x = 1\n+y = 2\n"
-DELETE = b"diff --git a/n.py b/n.py\ndeleted file mode 100644\n--- a/n.py\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x = 1\n-y = 2\n"
+DELETE = (
+    b"diff --git a/n.py b/n.py\ndeleted file mode 100644\n--- a/n.py\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x = 1\n-y = 2\n"
+)
 
 
 def test_create_and_delete() -> None:
@@ -145,7 +150,21 @@ def test_what_cannot_be_exact_is_refused_with_its_line(name: str) -> None:
 
 # --- against git itself --------------------------------------------------------------------------------------------
 
-WORDS = [b"", b"a", b"a", b"b", b"return x", b"    return x", b"}", b"-- ", b"+1", b"-1", b"@@ -1 +1 @@", b"\ttab\r", b"\xff\xfe"]
+WORDS = [
+    b"",
+    b"a",
+    b"a",
+    b"b",
+    b"return x",
+    b"    return x",
+    b"}",
+    b"-- ",
+    b"+1",
+    b"-1",
+    b"@@ -1 +1 @@",
+    b"\ttab\r",
+    b"\xff\xfe",
+]
 
 
 def random_file(rng: random.Random) -> bytes:

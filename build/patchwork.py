@@ -1,0 +1,217 @@
+"""A series over a source tree: what it may touch in the wheel lane, what comes of it, how that is kept.
+
+Only files that the wheel installs as they are may be patched there, or added beside them; and the tree's file must
+be the wheel's, by its RECORD. What comes of it are the touched files at their installed paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from build import store as stores
+from build.canonical import digest
+from build.errors import CompiledCodeError, PatchError
+from build.models import Component, PatchedFile
+
+FORM = 1  # of how patches are applied and kept: a new number makes all patched files anew
+COMPILED = (".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".rs", ".so", ".cmake")
+COMPILED_NAMES = ("CMakeLists.txt", "pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml", "Cargo.lock")
+MODE = 0o644
+
+
+class FileChange(Protocol):
+    """What a patch does to one file (``build.udiff.FileChange``)."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def created(self) -> bool: ...
+    @property
+    def deleted(self) -> bool: ...
+    @property
+    def mode(self) -> str | None: ...
+
+
+class Change(Protocol):
+    """A parsed patch (``build.udiff.Patch``): its name, the files it touches, what it makes of them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def files(self) -> Sequence[FileChange]: ...
+    def apply(self, read: Callable[[str], bytes | None]) -> Mapping[str, bytes | None]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One component's part of a series: its pristine tree, its patches in order, its wheel's RECORD.
+
+    ``record``: installed path → ``sha256=<urlsafe base64>`` (``build.wheels.record``).
+    """
+
+    component: Component
+    tree: Path
+    changes: tuple[Change, ...]
+    record: Mapping[str, str]
+
+
+def installed_path(component: Component, path: str) -> str | None:
+    """Where a wheel of the component installs a repository path; None where its ``paths`` map has none.
+
+    The longest matching prefix counts.
+    """
+    fitting = [(prefix, to) for prefix, to in component.paths if path.startswith(prefix)]
+    if not fitting:
+        return None
+    prefix, to = max(fitting, key=lambda pair: len(pair[0]))
+    return to + path.removeprefix(prefix)
+
+
+def check_installable(work: Work) -> None:
+    """Each file that the series touches is one that the wheel installs (or a new one), and the tree's is the wheel's.
+
+    Raises :class:`CompiledCodeError` for what only a compilation can bring into an image, :class:`PatchError`
+    for what is not installed at all, for a tree that differs from the wheel, and for what a layer of files cannot
+    do: delete a file of the layer below, make one executable.
+    """
+    created: set[str] = set()
+    for change in work.changes:
+        for file in change.files:
+            created |= {file.path} if file.created else set()
+            _check_path(work, change.name, file.path, created=file.path in created)
+            if file.deleted or file.mode not in (None, "100644"):
+                raise PatchError(
+                    f"{change.name} deletes a file or makes one executable, which the wheel lane cannot: {file.path}",
+                    why="the patched files are a layer over the installed wheel, all of mode 0644",
+                    todo="empty the file instead, or leave its mode as it is",
+                )
+
+
+def _check_path(work: Work, patch: str, path: str, *, created: bool) -> None:
+    installed = installed_path(work.component, path)
+    locked = work.record.get(installed) if installed is not None else None
+    name = PurePosixPath(path).name
+    if locked is None and (name.endswith(COMPILED) or name in COMPILED_NAMES):
+        raise CompiledCodeError(
+            f"{patch} touches compiled code, which the wheel lane cannot build: {path}",
+            why=f"the wheel of {work.component.distribution} does not install this file",
+            todo="use a target of the source lane for this patch, or take the file out of the patch",
+        )
+    if installed is None:
+        raise PatchError(
+            f"{patch} touches a file outside the component '{work.component.name}': {path}",
+            why=f"its paths are {', '.join(prefix for prefix, _ in work.component.paths)}",
+            todo="take the file out of the patch, or extend the component's `paths` in lock/targets.toml",
+        )
+    if created:
+        if locked is not None:
+            raise PatchError(
+                f"{patch} creates a file that the wheel installs already: {installed}",
+                why="the release's sources lack it, so it was made when the wheel was built",
+                todo="take another path for the new file",
+            )
+        return
+    if locked is None:
+        raise PatchError(
+            f"{patch} touches a file that is not installed: {path}",
+            why=f"the wheel of {work.component.distribution} has no {installed}, so the image would not change",
+            todo="take the file out of the patch",
+        )
+    found = _record_hash(_read(work.tree, path) or b"")
+    if found != locked:
+        raise PatchError(
+            f"{path} of {work.component.name} is not the file that the wheel installs as {installed}",
+            why=f"source tree: {found}; the wheel's RECORD: {locked}",
+            todo="the source archive or commit and the wheel are of different versions: `nox -s lock`",
+        )
+
+
+def apply(work: Work) -> tuple[tuple[PatchedFile, ...], dict[str, bytes]]:
+    """The series applied: each touched file with its hashes, and the new content by installed path.
+
+    Pure: reads the tree, writes nothing. Raises ``PatchError`` at the first patch that does not apply exactly.
+    """
+    state: dict[str, bytes | None] = {}
+
+    def read(path: str) -> bytes | None:
+        return state[path] if path in state else _read(work.tree, path)
+
+    for change in work.changes:
+        state.update(change.apply(read))
+    files, content = [], {}
+    for path in sorted(state):
+        before, after = _read(work.tree, path), state[path]
+        installed = installed_path(work.component, path)
+        assert installed is not None
+        files.append(PatchedFile(source=path, installed=installed, before=_sha256(before), after=_sha256(after)))
+        if after is not None:
+            content[installed] = after
+    return tuple(files), content
+
+
+def patched_id(works: Iterable[Work], series: str) -> str:
+    """The id of the patched files, before any tree is there: of the series and of the trees' ids."""
+    trees = [[work.component.name, work.tree.name, list(work.component.paths)] for work in works]
+    return digest({"form": FORM, "series": series, "trees": trees})
+
+
+def write(store: Path, name: str, files: Mapping[str, tuple[PatchedFile, ...]], content: Mapping[str, bytes]) -> Path:
+    """Keep patched files as ``trees/<name>/`` with ``trees/<name>.json`` beside it; whole or not there."""
+    final = store / "trees" / name
+    with stores.locked(store, f"tree-{name[:16]}"), stores.scratch(store, "patched") as scratch:
+        made = scratch / "tree"
+        made.mkdir()
+        for path, data in sorted(content.items()):
+            target = made / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            target.chmod(MODE)
+        report = scratch / "report.json"
+        report.write_text(
+            json.dumps({key: [asdict(file) for file in value] for key, value in files.items()}, indent=1) + "\n",
+            encoding="utf-8",
+        )
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not final.is_dir():
+            os.replace(made, final)
+        os.replace(report, final.with_name(f"{name}.json"))
+    return final
+
+
+def kept(store: Path, name: str) -> tuple[Path, dict[str, tuple[PatchedFile, ...]]] | None:
+    """Patched files that the store holds, re-read and compared; None where they are not there or not whole."""
+    final = store / "trees" / name
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        stored = json.loads(final.with_name(f"{name}.json").read_text(encoding="utf-8"))
+        files = {key: tuple(PatchedFile(**file) for file in value) for key, value in stored.items()}
+        if all(_sha256(_read(final, f.installed)) == f.after for value in files.values() for f in value):
+            return final, files
+    return None
+
+
+def _read(root: Path, path: str) -> bytes | None:
+    try:
+        return (root / path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _sha256(data: bytes | None) -> str:
+    return "" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _record_hash(data: bytes) -> str:
+    """A hash as RECORD writes it (PEP 376, PEP 427).
+
+    >>> _record_hash(b"")
+    'sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU'
+    """
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode("ascii")

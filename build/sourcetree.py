@@ -1,0 +1,133 @@
+"""The pristine source tree of a component: its release's source archive, or its pinned git commit.
+
+Kept in the store as ``trees/<id>/``, whole or not there; the id is that of the bytes it was made from.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from build import store as stores
+from build.canonical import digest
+from build.errors import LockError, NetworkError, OfflineError
+from build.models import Component, GitSource, Settings, SourceArchive
+
+if TYPE_CHECKING:
+    from git import Repo
+
+Obtain = Callable[[SourceArchive], object]
+"""Brings a source archive into the store."""
+
+FORM = 1  # of what is kept: a new number makes every tree anew
+
+
+def tree_id(component: Component, *, git: bool) -> str:
+    """The id of a component's tree: of its commit, or of its archive's bytes. Raises ``LockError`` without one."""
+    if git or component.archive is None:
+        return digest({"form": FORM, "commit": _commit(component).commit})
+    return digest({"form": FORM, "archive": component.archive.sha256})
+
+
+def _commit(component: Component) -> GitSource:
+    if component.git is not None:
+        return component.git
+    raise LockError(
+        f"the lock knows no commit of the component '{component.name}'",
+        why="" if component.archive else "nor does it know a source archive",
+        todo="name `git` and `commit` in its table of lock/targets.toml, then `nox -s lock`",
+    )
+
+
+def ensure(settings: Settings, component: Component, *, git: bool = False, obtain: Obtain | None = None) -> Path:
+    """The folder of a component's tree, made where the store lacks it.
+
+    From the release's source archive (``obtain`` fetches one that the store lacks); from the pinned commit when
+    ``git`` is asked for or no archive is locked. An interruption leaves nothing. Raises ``LockError`` (no such
+    source is locked, or the commit's tree is another), ``HashMismatchError``, ``OfflineError``, ``NetworkError``.
+    """
+    name = tree_id(component, git=git)
+    final = settings.store / "trees" / name
+    if final.is_dir():
+        return final
+    with stores.locked(settings.store, f"tree-{name[:16]}"), stores.scratch(settings.store, "tree") as scratch:
+        if final.is_dir():
+            return final
+        if git or component.archive is None:
+            made = _from_git(settings, component.name, _commit(component), scratch / "clone")
+        else:
+            made = _from_archive(settings, component.archive, scratch / "archive", obtain)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made, final)
+    return final
+
+
+def _from_archive(settings: Settings, archive: SourceArchive, folder: Path, obtain: Obtain | None) -> Path:
+    if obtain is not None:
+        obtain(archive)
+    if not stores.has(settings.store, archive.sha256, archive.size):
+        raise OfflineError(
+            f"{archive.file} is not in the store", todo="run `nox -s fetch` where there is a network, then again"
+        )
+    stores.verify(settings.store, archive.file, archive.sha256)
+    with tarfile.open(stores.blob(settings.store, archive.sha256)) as tar:
+        # The data filter (PEP 706) refuses paths and links that leave the folder, and devices.
+        tar.extractall(folder, filter="data")
+    tops = sorted(folder.iterdir())
+    if len(tops) != 1 or not tops[0].is_dir():
+        raise LockError(
+            f"{archive.file} does not hold one top folder",
+            why=f"it holds {', '.join(top.name for top in tops) or 'nothing'}",
+            todo="a source archive of a release is expected",
+        )
+    return tops[0]
+
+
+def _from_git(settings: Settings, name: str, source: GitSource, folder: Path) -> Path:
+    """Fetch the one commit by its hash, without history, compare its tree with the lock's, write it out."""
+    short = f"the commit {source.commit[:12]} of {name}"
+    if settings.offline:
+        raise OfflineError(
+            f"{short} is not in the store and --offline was asked for",
+            todo="run `nox -s checkout` where there is a network, then again",
+        )
+    with _repository(folder, short) as repository:
+        repository.git.fetch("--depth=1", "--no-tags", source.url, source.commit)
+        found = repository.commit(source.commit).tree.hexsha
+        if source.tree and found != source.tree:
+            raise LockError(
+                f"{short} has another tree than was locked",
+                why=f"expected {source.tree}, found {found}",
+                todo="do not trust this remote; compare with another copy of the repository",
+            )
+        repository.git.checkout("--detach", "--quiet", source.commit)
+    shutil.rmtree(folder / ".git")
+    return folder
+
+
+@contextmanager
+def _repository(folder: Path, short: str) -> Iterator[Repo]:
+    """A new repository whose files do not depend on the user's git configuration."""
+    from git import GitCommandError, Repo  # noqa: PLC0415 - it looks for the git program when imported, and only this path needs it
+
+    repository = Repo.init(folder, mkdir=True)
+    try:
+        with repository.config_writer() as config:
+            config.set_value("core", "autocrlf", "false")
+            config.set_value("core", "fsmonitor", "false")
+            config.set_value("core", "hooksPath", os.devnull)
+            config.set_value("core", "attributesFile", os.devnull)
+        yield repository
+    except GitCommandError as error:
+        raise NetworkError(
+            f"{short} could not be fetched",
+            why=str(error.stderr).strip(),
+            todo="check the network, or leave out `--from git`: the release's source archive does as well",
+        ) from error
+    finally:
+        repository.close()
