@@ -108,8 +108,9 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """For developers: ruff and mypy (-- --fix mends what can be mended)."""
-    run("-m", "ruff", "check", *session.posargs)
-    run("-m", "ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
+    fix = "--fix" in session.posargs
+    run("-m", "ruff", "check", *(["--fix"] if fix else []))
+    run("-m", "ruff", "format", *([] if fix else ["--check"]))
     run("-m", "mypy")
 
 
