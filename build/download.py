@@ -104,7 +104,7 @@ def _fetch_one(
 ) -> None:
     reasons: list[str] = []
     wrong = False
-    with stores.locked(store, f"fetch-{item.sha256[:16]}"):
+    with stores.locked(store, f"fetch-{item.sha256[:16]}", transient=True):
         if stores.has(store, item.sha256, item.size):
             return
         for url in item.urls:

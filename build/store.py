@@ -64,10 +64,11 @@ def scratch(store: Path, name: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS) -> Iterator[None]:
+def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS, transient: bool = False) -> Iterator[None]:
     """Hold the store's lock ``name``; a second process waits and says for whom, at most ``wait`` seconds.
 
-    The kernel drops the lock when its holder dies (flock), so that no stale lock is ever left.
+    The kernel drops the lock when its holder dies (flock), so that no stale lock is ever left. ``transient``: the
+    file is removed at a good end; only for work that whoever comes next finds done and looks for first.
     """
     folder = store / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,8 @@ def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS) -> Iterator[No
         stream.flush()
         try:
             yield
+            if transient:
+                path.unlink(missing_ok=True)
         finally:
             stream.truncate(0)
             stream.flush()

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from build import deblock, debmirror, debs, host, index, lockfile, patched, series, steps, unpack
+from build import deblock, debmirror, debs, host, index, lockfile, patched, steps, unpack
+from build import series as serieses
 from build.console import human_bytes, say, step
-from build.errors import LockError, UsageError
+from build.errors import LockError
 from build.intent import FILE, ComponentIntent, Intent, TargetIntent, read_intent, target_checksum
 from build.models import Component, GitSource, Lock, Settings, SourceArchive, Wheel
 from build.settings import add_target_argument
@@ -35,8 +36,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     names = [intent.target(args.target)[0]] if args.target else list(intent.targets)
     if args.check:
         return check(settings, names)
-    if settings.offline:
-        raise UsageError("lock looks things up: it cannot work --offline", todo="use --check, which needs no network")
     changed = lock_debs(settings, upgrade=args.upgrade, dry_run=args.dry_run)
     for name in names:
         changed |= lock_target(settings, intent, name, upgrade=args.upgrade, dry_run=args.dry_run)
@@ -85,12 +84,24 @@ def _read_debs(path: Path) -> deblock.LockedDebs | None:
 
 
 def lock_target(settings: Settings, intent: Intent, name: str, *, upgrade: bool, dry_run: bool) -> bool:
-    """Resolve one target: wheels, source archives, then the series over them."""
+    """Lock one target: its wheels and source archives (resolved anew only if its intent changed), then its series."""
     before = _read(settings, name)
+    series = serieses.read(settings.repo, intent.targets[name].series, tuple(intent.targets[name].components))
+    fresh = before is not None and before.intent == target_checksum(intent, name)
+    if before is not None and fresh and not upgrade:
+        draft = before
+    else:
+        draft = resolve_target(settings, intent, name, None if upgrade else before)
+    _, files = patched.apply(settings, draft, series, obtain=lambda item: _obtain(settings, draft, item))
+    components = tuple(replace(item, files=files.get(item.name, ())) for item in draft.components)
+    return finish(settings, before, replace(draft, patches=series.refs, components=components), dry_run=dry_run)
+
+
+def resolve_target(settings: Settings, intent: Intent, name: str, before: Lock | None) -> Lock:
+    """The lock of a target without its series: what the index gives for its intent."""
     target = intent.targets[name]
-    found_series = series.read(settings.repo, target.series, tuple(target.components))
     environment = index.Environment(platform=target.platform, python=target.python)
-    prefer = [(w.name, w.version) for w in before.wheels] if before and not upgrade else []
+    prefer = [(w.name, w.version) for w in before.wheels] if before else []
     with step(f"resolve {name}: {', '.join(target.requirements)}"):
         found = index.resolve(target.requirements, target.constraints, environment, prefer=prefer)
         tools = lock_tools(intent, target)
@@ -101,23 +112,23 @@ def lock_target(settings: Settings, intent: Intent, name: str, *, upgrade: bool,
     components = tuple(
         _component(key, table, archives.get(table.distribution)) for key, table in target.components.items()
     )
-    draft = Lock(
+    touched = [w for w in wheels if w.name in {item.distribution for item in components}]
+    steps.fetch_python(settings, [*touched, *(i.archive for i in components if i.archive is not None)], [environment])
+    return Lock(
         target=name,
         intent=target_checksum(intent, name),
-        epoch=max([item.uploaded for item in archives.values()] or [releases[min(releases)].uploaded]),
+        epoch=max([item.uploaded for item in archives.values()] or [item.uploaded for item in found]),
         python=target.python,
         platform=target.platform,
         tools=tools,
         wheels=wheels,
-        patches=found_series.refs,
+        patches=(),
         components=components,
     )
-    touched = [w for w in wheels if w.name in {item.distribution for item in components}]
-    kept = [item.archive for item in components if item.archive is not None]
-    steps.fetch_python(settings, [*touched, *kept], [environment])
-    _, files = patched.apply(settings, draft, found_series)
-    locked = tuple(replace(item, files=files.get(item.name, ())) for item in components)
-    return finish(settings, before, replace(draft, components=locked), dry_run=dry_run)
+
+
+def _obtain(settings: Settings, lock: Lock, archive: SourceArchive) -> None:
+    steps.fetch_python(settings, [archive], [index.Environment(platform=lock.platform, python=lock.python)])
 
 
 def lock_tools(intent: Intent, target: TargetIntent) -> tuple[Wheel, ...]:
