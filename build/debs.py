@@ -43,8 +43,7 @@ class Request:
 def requests(tables: Mapping[str, Any]) -> tuple[Request, ...]:
     """Every lock of .debs that the parsed ``lock/targets.toml`` asks for, in its order."""
     found = [
-        _request(name, table, IMAGE_ARCHITECTURE, essential=True)
-        for name, table in tables.get("rootfs", {}).items()
+        _request(name, table, IMAGE_ARCHITECTURE, essential=True) for name, table in tables.get("rootfs", {}).items()
     ]
     for name, table in tables.get("root", {}).items():
         found += [_request(name, table, arch, essential=False) for arch in table["architectures"]]
@@ -191,6 +190,7 @@ def _configure(request: Request, mirror: str, folder: Path, keyring: Path) -> Pa
         "APT::Install-Recommends": "false",
         "APT::Install-Suggests": "false",
         "APT::Sandbox::User": "root",
+        "pkgCacheGen::ForceEssential": "none",  # else apt counts itself as essential
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
     }
