@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build import deblock, debmirror, download, roots
+from build import deblock, debmirror, download, emulation, rootfs, roots
 from build.console import human_bytes, step
 from build.models import DebSet, Settings
 
 TOOLS = "tools"
 BUILDER = "builder"
+IMAGE_ARCHITECTURE = "arm64"
 
 
 def locked_debs(settings: Settings, root: str, arch: str) -> DebSet:
@@ -55,3 +56,17 @@ def _root(settings: Settings, name: str) -> Path:
     fetch_debs(settings, debset)
     with step(f"unpack the {name} root ({len(debset.debs)} packages)"):
         return roots.ensure(settings.store, debset)
+
+
+def rootfs_tar(settings: Settings, name: str) -> Path:
+    """The root file system's tar of a ``rootfs`` table, made (and its packages fetched) if it is not there."""
+    debset = locked_debs(settings, name, IMAGE_ARCHITECTURE)
+    made = rootfs.place(settings.store, debset)
+    if made.is_file():
+        return made
+    fetch_debs(settings, debset)
+    root = tools(settings)
+    emulation.ensure(settings.store, root)
+    python = locked_debs(settings, BUILDER, roots.host_architecture())
+    native = builder(settings) if rootfs.same_python(debset, python) else None
+    return rootfs.ensure(settings.store, debset, tools=root, native=native, verbose=settings.verbose)
