@@ -89,3 +89,8 @@ def _name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool)
             tree = sourcetree.tree_id(item, git=git or item.archive is None)
             bare.append(Work(component=item, tree=settings.store / "trees" / tree, changes=(), record={}))
     return patchwork.patched_id(bare, series.id)
+
+
+def is_kept(settings: Settings, lock: Lock, series: serieses.Series) -> bool:
+    """Whether the store holds the patched files, whole."""
+    return patchwork.kept(settings.store, _name(settings, lock, series, git=False)) is not None

@@ -15,7 +15,7 @@ from build import deblock, debs, download, host, index, lockfile, patched, rootf
 from build.canonical import digest, tree_sha256
 from build.console import human_bytes, step, transfer
 from build.download import Download
-from build.errors import LockError, PatchError
+from build.errors import LockError
 from build.intent import FILE, Intent, TargetIntent, read_intent, target_checksum
 from build.layers import LayerPlan, plan_layers
 from build.models import Artifact, DebSet, Lock, Settings, Wheel
@@ -193,7 +193,7 @@ def chain_id(job: Job) -> str:
         {
             "form": FORM,
             "lock": lockfile.lock_text(job.lock),
-            "rootfs": rootfs.rootfs_id(job.rootfs, job.tools),
+            "rootfs": rootfs.rootfs_id(job.rootfs),
             "builders": [roots.root_id(item) for item in job.builders],
             "dockerfiles": dict(tree_sha256(job.settings.repo / "dockerfiles")),
             "dockerfile": dockerfile(job, chain=""),
@@ -282,12 +282,9 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
 
 def patched_files(job: Job, *, git: bool = False) -> dict[str, Path]:
     """Installed path → the patched file, for the whole series; every hash is the lock's."""
-    found = patched.locked_files(job.settings, job.lock, job.series, git=git)
-    gone = [file.source for item in job.lock.components for file in item.files if not file.after]
-    if gone:
-        raise PatchError(
-            "a series of the wheel lane deletes files",
-            why=f"a layer cannot take a file out of the one below it: {', '.join(gone)}",
-            todo="empty the file instead of deleting it",
-        )
-    return found
+    return patched.locked_files(job.settings, job.lock, job.series, git=git)
+
+
+def has_patched_files(job: Job) -> bool:
+    """Whether the store keeps the patched files of the series already."""
+    return patched.is_kept(job.settings, job.lock, job.series)

@@ -1,0 +1,93 @@
+"""Free disk space: says what each kind takes, removes what is named, sizes before and after.
+
+Without a kind it removes only what no run needs any more: leftovers of runs that were killed, cut downloads, logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+from build import console, private, store
+from build.console import human_bytes
+from build.models import Settings
+
+KINDS = {
+    "leftovers": ("scratch", "partial", "logs"),
+    "contexts": ("contexts",),
+    "trees": ("trees",),
+    "roots": ("roots",),
+    "rootfs": ("rootfs",),
+    "blobs": ("blobs",),
+    "engine": ("engine",),
+}
+MEANS = {
+    "leftovers": "of killed runs, cut downloads, logs: always safe",
+    "contexts": "links to blobs for BuildKit: made again in a second",
+    "trees": "sources and patched files: made again in seconds",
+    "roots": "tools for this machine: unpacked again from blobs",
+    "rootfs": "images' root file systems: minutes to make again where emulated",
+    "blobs": "wheels, source archives, Debian packages: fetched again",
+    "engine": "the private engine's images and build cache",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = "; ".join(f"{kind}: {text}" for kind, text in MEANS.items())
+    parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], metavar="KIND", help=kinds)
+    parser.add_argument("--all", action="store_true", help="every kind")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Remove the named kinds; a table of sizes."""
+    chosen = list(KINDS) if args.all else args.kinds or ["leftovers"]
+    before = {kind: size(settings.store, kind) for kind in KINDS}
+    if not args.dry_run:
+        for kind in chosen:
+            remove(settings.store, kind)
+    after = {kind: size(settings.store, kind) for kind in KINDS}
+    freed = sum(before.values()) - sum(after.values())
+    if settings.json:
+        print(json.dumps({"before": before, "after": after, "freed": freed}, indent=1))
+        return 0
+    rows = [[kind, human_bytes(before[kind]), human_bytes(after[kind]), MEANS[kind]] for kind in KINDS]
+    console.table(str(settings.store), ["kind", "before", "after", "what it is"], rows)
+    print(
+        f"{'would free' if args.dry_run else 'freed'} {human_bytes(_would(before, chosen) if args.dry_run else freed)}"
+    )
+    return 0
+
+
+def _would(before: dict[str, int], chosen: list[str]) -> int:
+    return sum(before[kind] for kind in chosen)
+
+
+def size(root: Path, kind: str) -> int:
+    """Bytes on disk of a kind; a file with several names (links to blobs) counts where it is first seen."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for name in KINDS[kind]:
+        for folder, _, files in os.walk(root / name):
+            for file in files:
+                try:
+                    entry = os.lstat(os.path.join(folder, file))
+                except FileNotFoundError:
+                    continue
+                if (entry.st_dev, entry.st_ino) not in seen:
+                    seen.add((entry.st_dev, entry.st_ino))
+                    total += entry.st_blocks * 512
+    return total
+
+
+def remove(root: Path, kind: str) -> None:
+    """Remove one kind; the engine through its own door, so that nothing of it is left running."""
+    if kind == "engine":
+        private.remove(root)
+        return
+    with store.locked(root, f"clean-{kind}"):
+        for name in KINDS[kind]:
+            shutil.rmtree(root / name, ignore_errors=True)
