@@ -63,6 +63,18 @@ def scratch(store: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def in_use(entry: Path) -> bool:
+    """Whether an entry of ``scratch/`` belongs to a process that lives (its name holds the process id).
+
+    >>> in_use(Path(f"scratch/tree-{os.getpid()}-abc")), in_use(Path("partial/0a1b"))
+    (True, False)
+    """
+    if entry.parent.name != "scratch":
+        return False
+    parts = entry.name.split("-")
+    return any(part.isdigit() and os.path.exists(f"/proc/{part}") for part in parts)
+
+
 @contextlib.contextmanager
 def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS, transient: bool = False) -> Iterator[None]:
     """Hold the store's lock ``name``; a second process waits and says for whom, at most ``wait`` seconds.

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             return tell(settings, known, start, fresh=False)
         steps.fetch_all(job)
         patched = steps.patched_files(job)
-        rootfs = host.rootfs(settings, job.rootfs)
+        rootfs = host.rootfs_tar(settings, job.target.rootfs)
         builder = host.builder_tar(settings)
         store.require_space(settings.store, needed(job), f"building {job.name}")
         with step("write the build contexts"):

@@ -90,4 +90,15 @@ def remove(root: Path, kind: str) -> None:
         return
     with store.locked(root, f"clean-{kind}"):
         for name in KINDS[kind]:
-            shutil.rmtree(root / name, ignore_errors=True)
+            for entry in _entries(root / name):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, but for the scratch of processes that live."""
+    if not folder.is_dir():
+        return []
+    return [entry for entry in folder.iterdir() if not store.in_use(entry)]
