@@ -40,7 +40,7 @@ def launcher():
 class Machine:
     """A clone with a lock of one wheel, a folder to install it from, and a store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: bytes = b"") -> None:
         self.repo, self.wheels, self.store = folder / "repo", folder / "wheels", folder / "a store"
         (self.repo / "lock").mkdir(parents=True)
         self.wheels.mkdir()
@@ -49,6 +49,7 @@ class Machine:
         wheel = self.wheels / "tinytool-1.0-py3-none-any.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("tinytool.py", "print('hello from', __file__)\n")
+            archive.writestr("tinydata.bin", data)
             archive.writestr("nox/__init__.py", "")
             archive.writestr("nox/__main__.py", "import sys; print('nox', sys.argv[1:])\n")
             archive.writestr("tinytool-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinytool\nVersion: 1.0\n")
