@@ -8,7 +8,6 @@ import shutil
 from dataclasses import asdict, dataclass
 
 from build import assemble, console, download, private, rootfs, roots, sourcetree, steps
-from build.commands.build import needed
 from build.console import human_bytes
 from build.download import Download
 from build.models import Artifact, DebSet, Settings
@@ -129,7 +128,7 @@ def show(job: steps.Job, chain: str, found: list[Step]) -> None:
     total = sum(item.download for item in todo)
     print(f"chain id   {chain}")
     print(f"download   {human_bytes(total)}")
-    print(f"disk       {human_bytes(total + needed(job))} at the peak, {human_bytes(free)} free")
+    print(f"disk       {human_bytes(total + assemble.disk_needed(job))} at the peak, {human_bytes(free)} free")
     print(f"time       about {_minutes(sum(item.seconds for item in todo))} on two cores, downloads aside")
 
 
