@@ -1,0 +1,107 @@
+"""Ask the installed router a question of ``router_reference`` and judge its answer, on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from .router_reference import Routing, judge
+
+ROUTER = "vllm.model_executor.layers.fused_moe.router"
+COUNTS = (144, 160)
+
+
+class Wrong(Exception):  # noqa: N818 - what a case raises, shown by its name in evidence
+    """The router answers otherwise than it must."""
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def router() -> Any:
+    return module(f"{ROUTER}.fused_topk_bias_router")
+
+
+def fallback() -> Any:
+    return module(f"{ROUTER}.topk_softplus_sqrt_torch")
+
+
+def has_padding() -> bool:
+    return "is_padding" in inspect.signature(module("vllm._custom_ops").topk_hash_softplus_sqrt).parameters
+
+
+def has_triton_kernel() -> bool:
+    return importlib.util.find_spec(f"{ROUTER}.dsv4_topk") is not None
+
+
+def tensor(value: Any, dtype: torch.dtype | None = None) -> Any:
+    if value is None:
+        return None
+    found = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(value))
+    return found if dtype is None else found.to(dtype)
+
+
+@contextlib.contextmanager
+def platform(*, cuda: bool) -> Iterator[None]:
+    """The Triton kernel is only for tensors on a GPU; its gate asks the platform, and here they are on the CPU."""
+    if not has_triton_kernel():
+        yield
+        return
+    kernel = module(f"{ROUTER}.dsv4_topk")
+    with mock.patch.object(kernel, "current_platform", types.SimpleNamespace(is_cuda=lambda: cuda)):
+        yield
+
+
+@contextlib.contextmanager
+def forward_pass(padding: Any) -> Iterator[None]:
+    """A forward pass whose context holds this padding mask."""
+    context = types.SimpleNamespace(is_padding=tensor(padding))
+    with contextlib.ExitStack() as stack:
+        if has_padding():
+            available = padding is not None
+            stack.enter_context(mock.patch.object(router(), "is_forward_context_available", return_value=available))
+            stack.enter_context(mock.patch.object(router(), "get_forward_context", return_value=context))
+        yield
+
+
+def ask_router(
+    ask: Routing, *, logits: Any = None, dtype: torch.dtype | None = None, cuda: bool = False
+) -> tuple[Any, Any]:
+    """Weights and ids of ``fused_topk_bias``, as tensors."""
+    given = tensor(ask.logits if logits is None else logits)
+    extra = {"bias_vl": tensor(ask.image_bias), "image_sentinel_lo": ask.sentinel} if has_padding() else {}
+    with platform(cuda=cuda), forward_pass(ask.padding):
+        weights, ids = router().fused_topk_bias(
+            hidden_states=torch.empty(given.shape[0], 1, device=given.device), gating_output=given,
+            scoring_func="sqrtsoftplus", e_score_correction_bias=tensor(ask.bias), topk=ask.k,
+            renormalize=ask.renormalize, indices_type=dtype, input_tokens=tensor(ask.tokens),
+            hash_indices_table=tensor(ask.table), routed_scaling_factor=ask.scale, **extra,
+        )  # fmt: skip
+    return weights, ids
+
+
+def check(ask: Routing, what: str = "", *, exact: bool = False, **more: Any) -> None:
+    weights, ids = ask_router(ask, **more)
+    if weights.dtype != torch.float32:
+        raise Wrong(f"{what}: weights are {weights.dtype}")
+    fault = judge(ask, weights.numpy(), ids.to(torch.int64).numpy(), exact=exact)
+    if fault:
+        raise Wrong(f"{what or f'{np.shape(ask.logits)}'}: {fault}")
+
+
+def question(experts: int, rows: int, **more: Any) -> Routing:
+    """Logits of N(0, 2), a bias like DeepSeek-V4's (8.08 + 0.05 N), always the same."""
+    rng = np.random.default_rng(1000 * experts + 10 * rows)
+    logits = rng.normal(0, 2, (rows, experts)).astype(np.float32)
+    bias = (8.08 + 0.05 * rng.normal(size=experts)).astype(np.float32)
+    return Routing(**{"logits": logits, "k": 6, "bias": bias, **more})
