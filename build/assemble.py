@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from build import contexts, images, steps, store
 from build.buildx import Request, image_output
+from build.canonical import tree_files
 from build.errors import ImageBuildError
 from build.models import Built, Engine
 
@@ -78,13 +79,7 @@ def _patched_paths(job: steps.Job) -> dict[str, list[str]]:
 
 
 def _folder(root: Path, name: str) -> dict[str, bytes | Path]:
-    found: dict[str, bytes | Path] = {}
-    for folder, folders, files in os.walk(root):
-        folders[:] = [inner for inner in folders if inner != "__pycache__"]
-        for file in files:
-            path = Path(folder) / file
-            found[f"{name}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
-    return found
+    return {f"{name}/{key}": Path(path).read_bytes() for key, path in tree_files(root)}
 
 
 def _json(value: Any) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 CHUNK = 1 << 20
@@ -35,19 +35,23 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def tree_sha256(root: str | os.PathLike[str]) -> Mapping[str, str]:
-    """Each regular file below ``root`` (posix path relative to it, sorted) with its sha256.
+def tree_files(root: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """The regular files below ``root`` that are ours: (posix path relative to it, path), sorted.
 
-    Symbolic links count as ``link:<target>``; caches of Python and editors' leftovers are passed over, so that
-    running our own code never changes an id.
+    Hidden entries, Python's caches and editors' leftovers are passed over, so that neither running our own code nor
+    a tool's cache ever changes an id or enters an image.
     """
-    found: dict[str, str] = {}
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
         for name in sorted(files):
-            if name.endswith((".pyc", "~", ".swp", ".orig", ".rej")):
-                continue
-            path = os.path.join(folder, name)
-            key = os.path.relpath(path, root).replace(os.sep, "/")
-            found[key] = f"link:{os.readlink(path)}" if os.path.islink(path) else file_sha256(path)
-    return dict(sorted(found.items()))
+            if not name.startswith(".") and not name.endswith((".pyc", "~", ".orig", ".rej")):
+                path = os.path.join(folder, name)
+                yield os.path.relpath(path, root).replace(os.sep, "/"), path
+
+
+def tree_sha256(root: str | os.PathLike[str]) -> Mapping[str, str]:
+    """Each file of :func:`tree_files` with the sha256 of its bytes; a symbolic link counts as ``link:<target>``."""
+    return {
+        key: f"link:{os.readlink(path)}" if os.path.islink(path) else file_sha256(path)
+        for key, path in tree_files(root)
+    }

@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, engine, host, steps, store
+from build import assemble, buildx, emulation, engine, host, steps, store
 from build.console import human_bytes, say, step
 from build.models import Built, Settings
 from build.settings import add_target_argument
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             return tell(settings, known, start, fresh=False)
         steps.fetch_all(job)
         patched = steps.patched_files(job)
+        emulation.ensure(settings.store, host.tools(settings))
         rootfs = host.rootfs_tar(settings, job.target.rootfs)
         builder = host.builder_tar(settings)
         store.require_space(settings.store, assemble.disk_needed(job), f"building {job.name}")

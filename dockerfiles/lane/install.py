@@ -71,7 +71,8 @@ def files(root: Path) -> set[Path]:
 
 
 def tidy(site: Path) -> None:
-    """Drop what uv notes of its own cache; RECORD does not list it."""
+    """Drop what uv leaves for itself: its lock, and notes of its own cache."""
+    (VENV / ".lock").unlink(missing_ok=True)
     for note in site.glob("*.dist-info/uv_cache.json"):
         note.unlink()
         disown(note.parent, {f"{note.parent.name}/{note.name}"})
