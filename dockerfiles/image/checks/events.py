@@ -1,10 +1,8 @@
 """What a check gives, and how it is told: one JSON object a line.
 
-    {"event": "plan", "checks": [...]}          the names to come, in no order
-    {"event": "begin", "name": ...}
-    {"event": "end", "name": ..., "status": "passed" | "failed" | "skipped", "reason": ..., "seconds": ...,
-     "evidence": {...}, "findings": [...], "excepted": [{"finding", "reason"}]}
-    {"event": "done"}                           the last line of a whole run
+``plan`` opens a run with the names of the checks to come, in no order; ``begin`` and ``end`` enclose each; ``done`` is
+the last line of a whole run. An end event has: name, status (passed, failed or skipped), reason, seconds, evidence
+(what was seen, free in form), findings, and excepted (the findings that the target explains, each with its reason).
 """
 
 from __future__ import annotations
@@ -12,14 +10,15 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, IO
+from typing import IO, Any
 
 LISTED = 40  # entries of a list in evidence; its full length is always told
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 - a verdict, not an error
     """The check ran and what it looks at is not so."""
 
     def __init__(self, reason: str, evidence: dict[str, Any] | None = None) -> None:
@@ -27,7 +26,7 @@ class Failed(Exception):
         self.evidence = evidence or {}
 
 
-class Skipped(Exception):
+class Skipped(Exception):  # noqa: N818 - a verdict, not an error
     """The check cannot be run here, for a reason that is no fault of the image."""
 
 

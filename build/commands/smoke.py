@@ -1,0 +1,164 @@
+"""Run an image's own checks inside it, offline, as its user, and report: a table here, JSON and JUnit XML in a folder.
+
+Any image will do: one of ours by --target (the one built last here) or --image, local or in a registry; one that is
+not ours gets the checks that fit any image. What needs a GPU is skipped, with the reason, where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import zipfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from build import assemble, emulation, engine, host, report, smoke, steps, store
+from build.console import say, step, table, warn
+from build.errors import BuildError, ImageNotFoundError, SmokeError
+from build.intent import read_intent
+from build.models import Settings
+from build.report import Check, Report
+from build.settings import add_target_argument
+
+CHECKS = Path("dockerfiles/image/checks")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_target_argument(parser)
+    parser.add_argument("--image", metavar="REF", help="any image: a name, a digest, in the engine or a registry")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the reports go (default: out/smoke)")
+    parser.add_argument("--require-gpu", action="store_true", help="a check that lacks a GPU fails")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Check one image. Raises :class:`SmokeError` naming what failed, after the reports are written."""
+    name = args.image or built_image(settings, args.target)
+    chosen = engine.find(settings)
+    client = engine.client(chosen)
+    with step(f"look at {name}"):
+        image = smoke.find(client, name, offline=settings.offline)
+    how = smoke.execution(client)
+    if how == "emulated":
+        emulation.ensure(settings.store, host.tools(settings))
+        say("the engine's machine is not arm64: the checks run under emulation, some ten times slower")
+    if image.foreign:
+        warn(f"{name} has no label of this project: it is foreign, and gets the checks that fit any image")
+    folder = (args.output or settings.repo / "out" / "smoke").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = _stem(image)
+    heard = Listener(started=time.monotonic())
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    checks = [_platform(image)]
+    if checks[0].status == report.PASSED:
+        luggage = smoke.Luggage(
+            uv=arm64_uv(settings, args.target), checks=settings.repo / CHECKS if image.foreign else None
+        )
+        smoke.run(client, image, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
+        checks += heard.ended
+    made = Report(
+        image=name, digest=image.digest, platform=image.platform, target=image.target, chain_id=image.chain_id,
+        series_id=image.series_id, foreign=image.foreign, checks_set=heard.chosen, execution=how,
+        engine=f"Docker Engine {chosen.version}", gpu_required=args.require_gpu, started=started,
+        seconds=round(time.monotonic() - heard.started, 2),
+        checks=report.require_gpu(checks) if args.require_gpu else tuple(checks),
+    )  # fmt: skip
+    return tell(settings, made, folder, stem)
+
+
+def tell(settings: Settings, made: Report, folder: Path, stem: str) -> int:
+    """Write the reports, print the table, and fail for what failed."""
+    written = folder / f"{stem}.json"
+    written.write_text(report.to_json(made), encoding="utf-8")
+    (folder / f"{stem}.xml").write_text(report.to_junit(made), encoding="utf-8")
+    if settings.json:
+        print(report.to_json(made), end="")
+    else:
+        table(f"{made.image}  {made.digest}", ("check", "status", "seconds", "remark"), report.rows(made))
+        print(f"{report.counts(made)}; {made.execution}, {made.seconds:.0f} s; report: {written}")
+    if made.failed:
+        raise SmokeError(
+            f"{len(made.failed)} of {len(made.checks)} checks of {made.image} failed",
+            why="\n       ".join(f"{check.name}: {check.reason}" for check in made.failed),
+            todo=f"the evidence is in {written}",
+        )
+    return 0
+
+
+@dataclass
+class Listener:
+    """Shows each check as it ends and keeps it."""
+
+    started: float
+    chosen: str = ""
+    ended: list[Check] = field(default_factory=list)
+
+    def __call__(self, event: smoke.Event) -> None:
+        if event["event"] == "plan":
+            self.chosen = str(event["set"])
+            say(f"  {len(event['checks'])} checks of the set '{self.chosen}'")
+        if event["event"] == "end":
+            check = report.end(event)
+            self.ended.append(check)
+            mark = {"passed": "✓", "failed": "✗", "skipped": "-"}.get(check.status, "?")
+            remark = f": {report.remark(check)}" if report.remark(check) else ""
+            say(f"  {mark} {check.name} ({check.seconds:.1f} s){remark}")
+
+
+def _platform(image: smoke.Image) -> Check:
+    """The engine's own view of the image, checked before anything of it runs."""
+    right = image.platform == smoke.PLATFORM
+    return Check(
+        name="platform-of-image",
+        status=report.PASSED if right else report.FAILED,
+        reason="" if right else f"it is for {image.platform}, not {smoke.PLATFORM}",
+        evidence={"platform": image.platform},
+    )
+
+
+def _stem(image: smoke.Image) -> str:
+    return f"{image.target or 'foreign'}-{image.digest.removeprefix('sha256:')[:12]}"
+
+
+def built_image(settings: Settings, target: str | None) -> str:
+    """The name of the image that was built last here for a target."""
+    name, _ = read_intent(settings.repo).target(target)
+    if (known := assemble.read_built(settings.store, name)) is None:
+        raise ImageNotFoundError(
+            f"no image of the target {name} was built here",
+            todo=f"run `nox -s build -- --target {name}`, or name an image with --image REF",
+        )
+    return known.image
+
+
+def arm64_uv(settings: Settings, target: str | None) -> Path | None:
+    """The locked uv for arm64, unpacked in the store; None, with a warning, where it cannot be had."""
+    job = steps.load(settings, target)
+    wheel = next((item for item in job.lock.tools if "aarch64" in item.file), None)
+    if wheel is None:
+        warn("the lock has no uv for arm64: the metadata check will be skipped")
+        return None
+    made = settings.store / "trees" / wheel.sha256 / "uv"
+    if made.is_file():
+        return made
+    try:
+        steps.fetch_python(settings, [wheel], [job.environment])
+    except BuildError as error:
+        warn(f"no uv for arm64 could be had, the metadata check will be skipped ({error.what})")
+        return None
+    with zipfile.ZipFile(store.blob(settings.store, wheel.sha256)) as archive:
+        member = next(item for item in archive.namelist() if item.endswith("/scripts/uv"))
+        data = archive.read(member)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    partial = made.with_name("uv.partial")
+    partial.write_bytes(data)
+    partial.chmod(0o755)
+    partial.replace(made)
+    return made
+
+
+def read_report(path: Path) -> dict[str, object]:
+    """A written report, as plain values."""
+    loaded: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded

@@ -1,0 +1,55 @@
+"""Which checks an image gets, and which share a process.
+
+A group is one process: what costs an import of torch and vLLM (45 s each under emulation) is together and pays once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# name of the check → (group, module, function)
+CHECKS: dict[str, tuple[str, str, str]] = {
+    "elf": ("files", "elf", "check_elf"),
+    "versions": ("files", "installed", "check_versions"),
+    "patches": ("files", "installed", "check_patches"),
+    "libraries": ("files", "libraries", "check_libraries"),
+    "record": ("files", "records", "check_record"),
+    "metadata": ("tools", "installed", "check_metadata"),
+    "imports-tiny": ("tools", "installed", "check_imports_tiny"),
+    "gcc": ("tools", "toolchain", "check_gcc"),
+    "nvcc": ("tools", "toolchain", "check_nvcc"),
+    "gpu-driver": ("tools", "gpu", "check_driver"),
+    "gpu-kernel": ("tools", "gpu", "check_kernel"),
+    "imports": ("vllm", "vllm_imports", "check_imports"),
+    "platform": ("vllm", "vllm_imports", "check_platform"),
+    "serve-parser": ("vllm", "vllm_imports", "check_serve_parser"),
+    "select-sparse-mla": ("vllm", "vllm_selection", "check_sparse_mla"),
+    "select-indexer": ("vllm", "vllm_selection", "check_indexer"),
+    "select-mxfp4-moe": ("vllm", "vllm_selection", "check_mxfp4_moe"),
+    "select-router": ("vllm", "vllm_selection", "check_router"),
+    "router-semantics": ("vllm", "router", "check_semantics"),
+    "gpu-torch": ("vllm", "gpu", "check_torch"),
+}
+
+SETS: dict[str, tuple[str, ...]] = {
+    "vllm": tuple(name for name in CHECKS if name != "imports-tiny"),
+    "tiny": ("elf", "versions", "patches", "record", "metadata", "imports-tiny", "gpu-driver"),
+    "foreign": ("elf", "gpu-driver"),
+}
+
+GROUPS = ("vllm", "files", "tools")  # the longest first
+NEED_DRIVER = ("vllm",)  # groups that get stand-ins for the driver where there is none
+
+
+def checks_of(chosen: str, group: str) -> list[str]:
+    """The checks of a set that run in one group, in order."""
+    return [name for name in SETS[chosen] if CHECKS[name][0] == group]
+
+
+def function(name: str) -> Callable[..., object]:
+    """The function of a check; its module is imported now, in the group's own process."""
+    import importlib  # noqa: PLC0415
+
+    _, module, attribute = CHECKS[name]
+    found: Callable[..., object] = getattr(importlib.import_module(f".{module}", __package__), attribute)
+    return found
