@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import os
 import sys
+import warnings  # noqa: F401 - os.execvpe of Python 3.14 imports it, and in the new root there is nothing to import from
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
