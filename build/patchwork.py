@@ -180,8 +180,11 @@ def write(store: Path, name: str, files: Mapping[str, tuple[PatchedFile, ...]], 
             encoding="utf-8",
         )
         final.parent.mkdir(parents=True, exist_ok=True)
-        if not final.is_dir():
-            os.replace(made, final)
+        if kept(store, name) is not None:  # another run was faster
+            return final
+        if final.is_dir():  # what is there is not whole: it makes room
+            os.replace(final, scratch / "old")
+        os.replace(made, final)
         os.replace(report, final.with_name(f"{name}.json"))
     return final
 

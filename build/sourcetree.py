@@ -5,9 +5,11 @@ Kept in the store as ``trees/<id>/``, whole or not there; the id is that of the 
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,9 +77,15 @@ def _from_archive(settings: Settings, archive: SourceArchive, folder: Path, obta
             f"{archive.file} is not in the store", todo="run `nox -s fetch` where there is a network, then again"
         )
     stores.verify(settings.store, archive.file, archive.sha256)
-    with tarfile.open(stores.blob(settings.store, archive.sha256)) as tar:
-        # The data filter (PEP 706) refuses paths and links that leave the folder, and devices.
-        tar.extractall(folder, filter="data")
+    try:
+        with tarfile.open(stores.blob(settings.store, archive.sha256)) as tar:
+            _unpack(tar, folder)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise LockError(
+            f"{archive.file} cannot be unpacked",
+            why=str(error),
+            todo="its bytes are the locked ones: lock another release, or report this one",
+        ) from error
     tops = sorted(folder.iterdir())
     if len(tops) != 1 or not tops[0].is_dir():
         raise LockError(
@@ -86,6 +94,37 @@ def _from_archive(settings: Settings, archive: SourceArchive, folder: Path, obta
             todo="a source archive of a release is expected",
         )
     return tops[0]
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Files, folders and links that stay inside; the modes of a checkout (tarfile's own filters need Python 3.11.4)."""
+    folder.mkdir()
+    root = os.path.realpath(folder)
+    links = []
+    for member in tar:
+        target = os.path.join(root, member.name)
+        if not _below(root, os.path.dirname(target)) or ".." in member.name.split("/"):
+            raise tarfile.TarError(f"{member.name} leaves the archive's folder")
+        if member.isdir():
+            os.makedirs(target, exist_ok=True)
+            continue
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if member.issym():
+            os.symlink(member.linkname, target)
+            links.append(target)
+        elif (stream := tar.extractfile(member)) is not None and member.isfile():
+            with open(target, "wb") as out:
+                shutil.copyfileobj(stream, out)
+            os.chmod(target, 0o755 if member.mode & 0o100 else 0o644)
+        else:
+            raise tarfile.TarError(f"{member.name} is no file, folder or symbolic link")
+    if outside := [link for link in links if not _below(root, link)]:
+        raise tarfile.TarError(f"{os.path.relpath(outside[0], root)} links out of the archive's folder")
+
+
+def _below(root: str, path: str) -> bool:
+    """Whether a path, its links followed, is the folder ``root`` or in it."""
+    return os.path.commonpath([root, os.path.realpath(path)]) == root
 
 
 def _from_git(settings: Settings, name: str, source: GitSource, folder: Path) -> Path:

@@ -1,0 +1,205 @@
+"""build/patchwork.py and build/patched.py: what a series may touch in the wheel lane, and what comes of it."""
+
+import base64
+import hashlib
+import io
+import time
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from build import patched, patchwork, series, store, udiff
+from build.errors import CompiledCodeError, LockError, PatchError
+from build.models import Component, Lock, PatchRef, Settings, Wheel
+from tests.test_series import HEADER
+from tests.test_sourcetree import archive, keep
+
+A = b"one\ntwo\nthree\nfour\n"
+FILES = {"src/pkg/a.py": A, "src/pkg/data.cuh": A, "csrc/k.cu": A, "CMakeLists.txt": A, "tests/t.py": A, "setup.py": A}
+PATHS = (("src/pkg/", "pkg/"), ("src/pkg/deep/", "other/"))
+
+
+def diff(path, old=b"two", new=b"TWO", data=A):
+    text = b"".join((b"-%s\n+%s\n" % (line, new)) if line == old else b" %s\n" % line for line in data.splitlines())
+    count = len(data.splitlines())
+    return (
+        b"diff --git a/%s b/%s\n--- a/%s\n+++ b/%s\n@@ -1,%d +1,%d @@\n" % (*[path.encode()] * 4, count, count) + text
+    )
+
+
+def creation(path, text=b"new\n"):
+    name = path.encode()
+    return (
+        b"diff --git a/%s b/%s\nnew file mode 100644\n--- /dev/null\n+++ b/%s\n@@ -0,0 +1 @@\n+" % (name, name, name)
+    ) + text
+
+
+def record_hash(data):
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def work(tmp_path, *patches, record=None):
+    for name, data in FILES.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return patchwork.Work(
+        component=Component(name="pkg", distribution="pkg", paths=PATHS, archive=None, git=None, files=()),
+        tree=tmp_path / "tree",
+        changes=tuple(udiff.parse(f"pkg/{n:04}.patch", data) for n, data in enumerate(patches, start=1)),
+        record=record
+        or {"pkg/a.py": record_hash(A), "pkg/data.cuh": record_hash(A), "pkg/built.py": record_hash(b"x")},
+    )
+
+
+def test_installed_paths_follow_the_longest_prefix(tmp_path):
+    component = work(tmp_path).component
+    assert patchwork.installed_path(component, "src/pkg/a.py") == "pkg/a.py"
+    assert patchwork.installed_path(component, "src/pkg/deep/a.py") == "other/a.py"
+    assert patchwork.installed_path(component, "tests/t.py") is None
+
+
+def test_patches_build_on_each_other(tmp_path):
+    done = work(
+        tmp_path, diff("src/pkg/a.py"), diff("src/pkg/a.py", b"TWO", b"2", A.replace(b"two", b"TWO")),
+        creation("src/pkg/b.py"), diff("src/pkg/b.py", b"new", b"newer", b"new\n"),
+    )  # fmt: skip
+    patchwork.check_installable(done)
+    files, content = patchwork.apply(done)
+    assert content == {"pkg/a.py": A.replace(b"two", b"2"), "pkg/b.py": b"newer\n"}
+    assert [(file.source, file.installed, file.before[:4]) for file in files] == [
+        ("src/pkg/a.py", "pkg/a.py", hashlib.sha256(A).hexdigest()[:4]), ("src/pkg/b.py", "pkg/b.py", ""),
+    ]  # fmt: skip
+    assert files[0].after == hashlib.sha256(content["pkg/a.py"]).hexdigest()
+
+
+def test_a_failure_names_the_patch_and_leaves_the_tree(tmp_path):
+    done = work(tmp_path, diff("src/pkg/a.py"), diff("src/pkg/a.py", b"three", b"3", A))
+    with pytest.raises(PatchError, match=r"pkg/0002\.patch does not apply exactly to src/pkg/a\.py"):
+        patchwork.apply(done)
+    assert (tmp_path / "tree/src/pkg/a.py").read_bytes() == A
+
+
+@pytest.mark.parametrize("path", ["csrc/k.cu", "CMakeLists.txt", "setup.py", "csrc/new.h", "src/pkg/new.cuh"])
+def test_compiled_code_is_refused_with_the_way_out(tmp_path, path):
+    data = creation(path) if "new" in path else diff(path)
+    with pytest.raises(CompiledCodeError) as caught:
+        patchwork.check_installable(work(tmp_path, diff("src/pkg/a.py"), data))
+    for part in ("pkg/0002.patch", path, "source lane"):
+        assert part in str(caught.value)
+
+
+def test_sources_that_the_wheel_installs_as_they_are_may_be_patched(tmp_path):
+    patchwork.check_installable(work(tmp_path, diff("src/pkg/data.cuh")))
+
+
+def test_what_is_not_installed(tmp_path):
+    with pytest.raises(PatchError, match=r"outside the component 'pkg': tests/t\.py"):
+        patchwork.check_installable(work(tmp_path, diff("tests/t.py")))
+    with pytest.raises(PatchError, match=r"not installed: src/pkg/a\.py"):
+        patchwork.check_installable(work(tmp_path, diff("src/pkg/a.py"), record={"pkg/b.py": ""}))
+    with pytest.raises(PatchError, match=r"that the wheel installs already: pkg/built\.py"):
+        patchwork.check_installable(work(tmp_path, creation("src/pkg/built.py")))
+
+
+def test_a_tree_that_is_not_the_wheel_s(tmp_path):
+    other = record_hash(b"other")
+    with pytest.raises(PatchError, match="is not the file that the wheel installs as") as caught:
+        patchwork.check_installable(work(tmp_path, diff("src/pkg/a.py"), record={"pkg/a.py": other}))
+    assert other in caught.value.why
+    assert record_hash(A) in caught.value.why
+
+
+def test_what_a_layer_of_files_cannot_do(tmp_path):
+    deleted = b"diff --git a/src/pkg/a.py b/src/pkg/a.py\ndeleted file mode 100644\n"
+    deleted += b"--- a/src/pkg/a.py\n+++ /dev/null\n@@ -1,4 +0,0 @@\n-one\n-two\n-three\n-four\n"
+    executable = b"diff --git a/src/pkg/a.py b/src/pkg/a.py\nold mode 100644\nnew mode 100755\n"
+    for data in (deleted, executable):
+        with pytest.raises(PatchError, match="the wheel lane cannot"):
+            patchwork.check_installable(work(tmp_path, data))
+
+
+# --- a whole lock --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(repo=tmp_path / "repo", store=tmp_path / "store")
+
+
+def wheel(settings, files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archived:
+        for name, data in files.items():
+            archived.writestr(name, data)
+        rows = [f"{name},{record_hash(data)},{len(data)}" for name, data in files.items()]
+        archived.writestr("pkg-1.dist-info/RECORD", "\n".join([*rows, "pkg-1.dist-info/RECORD,,"]) + "\n")
+    kept = keep(settings, out.getvalue())
+    return Wheel(name="pkg", version="1", file="pkg-1-py3-none-any.whl", sha256=kept.sha256, size=kept.size)
+
+
+def locked(settings, patch=None):
+    """A series of one patch, and the lock that `nox -s lock` would write for it."""
+    folder = settings.repo / "patches" / "s"
+    (folder / "pkg").mkdir(parents=True, exist_ok=True)
+    (folder / "series").write_text("pkg/0001.patch\n")
+    (folder / "pkg/0001.patch").write_bytes(HEADER.encode() + (patch or diff("src/pkg/a.py")))
+    component = Component(
+        name="pkg", distribution="pkg", paths=PATHS, git=None, files=(),
+        archive=keep(settings, archive({f"pkg-1/{name}": data for name, data in FILES.items()})),
+    )  # fmt: skip
+    found = series.read(settings.repo, "s", ("pkg",))
+    draft = Lock(
+        target="t", intent="", epoch=0, python="3.13", platform="", tools=(),
+        wheels=(wheel(settings, {"pkg/a.py": A}),), patches=found.refs, components=(component,),
+    )  # fmt: skip
+    _, files = patched.apply(settings, draft, found)
+    return replace(draft, components=(replace(component, files=files["pkg"]),)), found
+
+
+def test_the_lock_s_files_are_made_once_and_kept(settings):
+    lock, found = locked(settings)
+    files = patched.locked_files(settings, lock, found)
+    assert {name: path.read_bytes() for name, path in files.items()} == {"pkg/a.py": A.replace(b"two", b"TWO")}
+    assert files["pkg/a.py"].stat().st_mode & 0o777 == 0o644
+    for item in patched.inputs(lock):  # nothing is read again
+        store.blob(settings.store, item.sha256).unlink()
+    assert patched.locked_files(settings, lock, found) == files
+
+
+def test_files_that_are_not_the_lock_s(settings):
+    lock, _ = locked(settings)
+    _, other = locked(settings, diff("src/pkg/a.py", new=b"ZWEI"))
+    with pytest.raises(LockError, match="the patched files of pkg are not") as caught:
+        patched.locked_files(settings, lock, other)
+    assert "src/pkg/a.py" in caught.value.why
+
+
+def test_a_kept_file_that_was_changed_is_made_again(settings):
+    lock, found = locked(settings)
+    path = patched.locked_files(settings, lock, found)["pkg/a.py"]
+    path.write_bytes(b"meddled\n")
+    again = patched.locked_files(settings, lock, found)["pkg/a.py"]
+    assert again.read_bytes() == A.replace(b"two", b"TWO")
+
+
+def test_a_patch_that_does_not_apply_leaves_nothing(settings):
+    locked(settings)
+    trees = sorted(path.name for path in (settings.store / "trees").iterdir())
+    with pytest.raises(PatchError, match=r"pkg/0001\.patch does not apply exactly"):
+        locked(settings, diff("src/pkg/a.py", data=A.replace(b"one", b"ONE")))
+    assert sorted(path.name for path in (settings.store / "trees").iterdir()) == trees
+    assert list((settings.store / "scratch").iterdir()) == []
+
+
+def test_apply_and_verify_take_a_fraction_of_a_second(settings):
+    lock, found = locked(settings)
+    start = time.monotonic()
+    patched.apply(settings, lock, found)
+    assert time.monotonic() - start < 1
+
+
+def test_refs_tell_patches_apart():
+    one = PatchRef(component="a", file="b", sha256="c")
+    assert series.series_id([one]) != series.series_id([replace(one, component="ab", file="")])

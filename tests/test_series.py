@@ -1,0 +1,138 @@
+"""build/series.py: what is listed is there, what is there is listed, and each patch says where it comes from."""
+
+import hashlib
+
+import pytest
+
+from build import series
+from build.errors import PatchError
+from build.settings import REPO
+
+HEADER = """\
+From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
+From: A Person <a@example.invalid>
+Date: Mon, 23 Nov 2026 12:00:00 +0000
+Subject: [PATCH 1/2] Mend a thing that was broken for a long time and has
+ a long title
+
+Origin: vendor
+Bug: https://bugs.example.invalid/1
+Applied-Upstream: no
+Last-Update: 2026-11-23
+Behaviour-Test: tests/test_thing.py
+
+"""
+DIFF = "diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
+
+
+def write(folder, files):
+    for name, text in files.items():
+        path = folder / "patches" / "s" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def good(**more):
+    return {"series": "# why\n\nvllm/b.patch\nvllm/a.patch  # last\n", "vllm/a.patch": HEADER + DIFF,
+            "vllm/b.patch": HEADER + DIFF, **more}  # fmt: skip
+
+
+def faults(folder, files, *parts):
+    with pytest.raises(PatchError) as caught:
+        series.read(write(folder, files), "s", ("vllm",))
+    for part in parts:
+        assert part in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_order_is_the_file_s(tmp_path):
+    found = series.read(write(tmp_path, good()), "s", ("vllm", "other"))
+    assert [patch.name for patch in found.patches] == ["vllm/b.patch", "vllm/a.patch"]
+    assert found.patches[0].ref.sha256 == hashlib.sha256((HEADER + DIFF).encode()).hexdigest()
+    assert found.of("vllm") == found.patches
+    assert found.of("other") == ()
+
+
+def test_the_header_is_read(tmp_path):
+    fields = series.read(write(tmp_path, good()), "s", ("vllm",)).patches[0].fields
+    assert fields["description"] == "Mend a thing that was broken for a long time and has a long title"
+    assert fields["author"] == "A Person <a@example.invalid>"
+    assert fields["behaviour-test"] == "tests/test_thing.py"
+
+
+def test_the_id_sees_order_names_and_bytes(tmp_path):
+    ids = {series.read(write(tmp_path / "1", good()), "s", ("vllm",)).id}
+    ids.add(series.read(write(tmp_path / "2", good(series="vllm/a.patch\nvllm/b.patch\n")), "s", ("vllm",)).id)
+    ids.add(series.read(write(tmp_path / "3", good(**{"vllm/a.patch": HEADER + DIFF + "\n"})), "s", ("vllm",)).id)
+    assert len(ids) == 3
+    comments = good(series="vllm/b.patch\nvllm/a.patch\n")
+    assert series.read(write(tmp_path / "4", comments), "s", ("vllm",)).id in ids
+
+
+def test_a_missing_series_is_no_empty_one(tmp_path):
+    with pytest.raises(PatchError, match="there is no series 'none'") as caught:
+        series.read(write(tmp_path, good()), "none", ("vllm",))
+    assert "unpatched" in caught.value.why
+    faults(tmp_path / "empty", {"series": "# nothing\n"}, "it lists no patch")
+
+
+def test_a_patch_that_is_not_listed(tmp_path):
+    faults(tmp_path, good(**{"vllm/c.patch": HEADER + DIFF, "vllm/c.orig": ""}), "vllm/c.patch: not listed",
+           "vllm/c.orig: not listed")  # fmt: skip
+
+
+def test_every_fault_at_once_with_its_line(tmp_path):
+    listing = (
+        "vllm/b.patch\nvllm/b.patch\nvllm/gone.patch\nflash/x.patch\n../up.patch\n/etc/x.patch\nvllm/a.patch\njust\n"
+    )
+    text = faults(
+        tmp_path, good(series=listing), "line 2: vllm/b.patch: listed twice", "line 3: vllm/gone.patch: not there",
+        "line 4: flash/x.patch: the target has no component 'flash'", "line 5: ../up.patch: not of the form",
+        "line 6: /etc/x.patch: not of the form", "line 8: just: not of the form", "6 faults",
+    )  # fmt: skip
+    assert "line 7" not in text
+
+
+@pytest.mark.parametrize(
+    "entry", ["vllm/../a.patch", "vllm/sub/a.patch", "vllm/a.diff", "vllm/", "VLLM/a.patch", ".git/a.patch"]
+)
+def test_paths_that_are_no_patch_of_ours(tmp_path, entry):
+    faults(tmp_path, good(series=f"vllm/a.patch\nvllm/b.patch\n{entry}\n"), f"line 3: {entry}: not of the form")
+
+
+def test_a_link_out_of_the_series(tmp_path):
+    write(tmp_path, good())
+    (tmp_path / "outside.patch").write_text(HEADER + DIFF)
+    (tmp_path / "patches/s/vllm/c.patch").symlink_to(tmp_path / "outside.patch")
+    faults(tmp_path, good(series="vllm/a.patch\nvllm/b.patch\nvllm/c.patch\n"), "vllm/c.patch: not there")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Origin: vendor\n", "lacks Origin"), ("Bug: https://bugs.example.invalid/1\n", "lacks Bug or Forwarded"),
+        ("Applied-Upstream: no\n", "lacks Applied-Upstream"), ("Last-Update: 2026-11-23\n", "lacks Last-Update"),
+        ("Behaviour-Test: tests/test_thing.py\n", "lacks Behaviour-Test"),
+    ],
+)  # fmt: skip
+def test_a_header_that_says_too_little(tmp_path, line, said):
+    faults(tmp_path, good(**{"vllm/a.patch": HEADER.replace(line, "") + DIFF}), f"vllm/a.patch: its header {said}")
+
+
+def test_a_date_that_is_none(tmp_path):
+    faults(tmp_path, good(**{"vllm/a.patch": HEADER.replace("2026-11-23\n", "yesterday\n") + DIFF}), "not a date")
+
+
+def test_fields_in_the_change_itself_are_not_the_header_s(tmp_path):
+    body = HEADER.replace("Origin: vendor\n", "") + DIFF.replace("+b", "+Origin: vendor")
+    faults(tmp_path, good(**{"vllm/a.patch": body}), "lacks Origin")
+
+
+@pytest.mark.parametrize(("name", "component"), [("v0.32", "vllm"), ("v0.22", "vllm"), ("tiny", "jinja2")])
+def test_our_own_series(name, component):
+    found = series.read(REPO, name, (component,))
+    assert found.patches
+    for patch in found.patches:
+        proof = patch.fields["behaviour-test"].split()[0]
+        assert (REPO / proof).exists()
