@@ -127,9 +127,9 @@ def with_epoch(debset: DebSet, build_times: Iterable[int]) -> DebSet:
 
 
 def stanzas(text: str) -> list[dict[str, str]]:
-    """Records of deb822 text, without the continuation lines.
+    r"""Records of deb822 text, without the continuation lines.
 
-    >>> stanzas("Package: a\\nDepends: b,\\n c\\n\\nPackage: d\\n")
+    >>> stanzas("Package: a\nDepends: b,\n c\n\nPackage: d\n")
     [{'Package': 'a', 'Depends': 'b,'}, {'Package': 'd'}]
     """
     found: list[dict[str, str]] = []

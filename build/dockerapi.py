@@ -40,7 +40,7 @@ def user_url() -> str:
         return DEFAULT_URL
 
 
-def ask(url: str, *, private: bool = False, timeout: float = 10) -> Answer:
+def ask(url: str, *, private: bool = False, timeout: int = 10) -> Answer:
     """Ask the engine at ``url`` who it is and what it can do; never raises for an engine that does not answer."""
     import docker.errors  # noqa: PLC0415
     import requests  # noqa: PLC0415
@@ -58,7 +58,7 @@ def ask(url: str, *, private: bool = False, timeout: float = 10) -> Answer:
     return Answer(url=url, engine=None if lacks else engine, lacks=lacks)
 
 
-def connect(url: str, *, timeout: float = TIMEOUT_SECONDS) -> docker.DockerClient:
+def connect(url: str, *, timeout: int = TIMEOUT_SECONDS) -> docker.DockerClient:
     """A client of the Docker SDK for the engine at ``url`` (TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say)."""
     import docker  # noqa: PLC0415
 

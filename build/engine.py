@@ -80,7 +80,7 @@ def buildx(engine: Engine, settings: Settings) -> tuple[list[str], dict[str, str
         environment |= {name: os.environ[name] for name in TLS_VARIABLES if name in os.environ}
     if "DOCKER_CONFIG" in os.environ:
         environment["DOCKER_CONFIG"] = os.environ["DOCKER_CONFIG"]
-    return loader(tools) + [str(tools / BUILDX)], environment
+    return [*loader(tools), str(tools / BUILDX)], environment
 
 
 def buildkit_version(engine: Engine, settings: Settings) -> str:

@@ -67,6 +67,5 @@ def rootfs_tar(settings: Settings, name: str) -> Path:
     fetch_debs(settings, debset)
     root = tools(settings)
     emulation.ensure(settings.store, root)
-    python = locked_debs(settings, BUILDER, roots.host_architecture())
-    native = builder(settings) if rootfs.same_python(debset, python) else None
+    native = rootfs.native_programs(root, locked_debs(settings, TOOLS, roots.host_architecture()), debset)
     return rootfs.ensure(settings.store, debset, tools=root, native=native, verbose=settings.verbose)

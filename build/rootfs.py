@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from build import jail, proc, unpack
@@ -28,6 +29,9 @@ EXCLUDED = (
 INCLUDED = ("/usr/share/doc/*/copyright",)  # the licences stay with what they license
 # No script that runs before its package is unpacked needs these; they are most of the bytes.
 LATER_SECTION = re.compile(r"^Section: (devel|libdevel|javascript|python)$", re.MULTILINE)
+# By the start of their names: dpkg knows its own architecture, the others write caches of it.
+KEPT_FOREIGN = ("dpkg", "ldconfig", "iconvconfig", "localedef")
+PYTHONS = ("python3.13", "python3.13-minimal", "libpython3.13-minimal", "libpython3.13-stdlib")
 WORK_BYTES = 3_000_000_000
 
 
@@ -43,11 +47,11 @@ def place(store: Path, debset: DebSet) -> Path:
     return store / "rootfs" / f"{rootfs_id(debset)}.tar"
 
 
-def ensure(store: Path, debset: DebSet, *, tools: Path, native: Path | None, verbose: bool = False) -> Path:
+def ensure(store: Path, debset: DebSet, *, tools: Path, native: Sequence[str], verbose: bool = False) -> Path:
     """The root file system's tar, made if it is not there. The .debs must be in the store; needs root or sudo.
 
-    ``tools``: the tools root. ``native``: a root of this machine's architecture with the same python3.13 as the set,
-    to byte-compile with; None does that inside, slowly. Emulation must be there already on a foreign machine.
+    ``tools``: the tools root. ``native``: see :func:`native_programs`; with none, everything inside is emulated.
+    Emulation must be there already on a foreign machine.
     """
     made = place(store, debset)
     if made.is_file():
@@ -61,22 +65,39 @@ def ensure(store: Path, debset: DebSet, *, tools: Path, native: Path | None, ver
     return made
 
 
-def same_python(debset: DebSet, other: DebSet) -> bool:
-    """Whether two sets hold the same version of Python, so that one may byte-compile for the other."""
-    wanted = ("python3.13", "python3.13-minimal", "libpython3.13-minimal", "libpython3.13-stdlib")
+def native_programs(tools: Path, tools_debs: DebSet, debset: DebSet) -> tuple[str, ...]:
+    """Programs of the tools root that may stand in for those of a foreign root while its packages are configured.
 
-    def versions(debs: DebSet) -> dict[str, str]:
-        return {deb.name: deb.version for deb in debs.debs if deb.name in wanted}
+    Its ELF files in usr/bin and usr/sbin, but those that write what depends on the architecture, and Python only
+    where it is the same version (what it writes names it). Empty where no emulation would be needed.
+    """
+    if tools_debs.arch == debset.arch:
+        return ()
+    kept = KEPT_FOREIGN if _pythons(tools_debs) == _pythons(debset) else (*KEPT_FOREIGN, "python3")
+    return tuple(
+        f"{folder}/{path.name}"
+        for folder in ("usr/bin", "usr/sbin")
+        for path in sorted((tools / folder).iterdir())
+        if not path.name.startswith(kept) and path.is_file() and not path.is_symlink() and _is_elf(path)
+    )
 
-    return bool(versions(debset)) and versions(debset) == versions(other)
+
+def _pythons(debset: DebSet) -> dict[str, str]:
+    return {deb.name: deb.version for deb in debset.debs if deb.name in PYTHONS}
 
 
-def _make(store: Path, debset: DebSet, made: Path, *, tools: Path, native: Path | None, verbose: bool) -> None:
+def _is_elf(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(4) == b"\x7fELF"
+
+
+def _make(store: Path, debset: DebSet, made: Path, *, tools: Path, native: Sequence[str], verbose: bool) -> None:
     with stores.scratch(store, f"rootfs-{debset.root}") as work:
         _prepare(store, debset, work)
+        (work / "native").write_text("".join(f"{name}\n" for name in native))
         box = jail.Jail(
             root=tools,
-            binds=((work, "/mnt"), *(((native, "/mnt/native"),) if native else ())),
+            binds=((work, "/mnt"),),
             tmpfs=("/tmp",),  # noqa: S108 - a path in the jail
             env=(("TMPDIR", "/mnt/tmp"), ("SOURCE_DATE_EPOCH", str(debset.epoch))),
         )
@@ -96,7 +117,7 @@ def _mmdebstrap(debset: DebSet) -> list[str]:
         "--variant=custom",
         "--format=tar",
         f"--architectures={debset.arch}",
-        "--skip=check/qemu,check/empty",
+        "--skip=check/qemu,check/empty,output/dev,cleanup/mmdebstrap",
         "--setup-hook=/mnt/hook.sh",
         "--customize-hook=/mnt/hook.sh",
         debset.suite,
@@ -108,8 +129,8 @@ def _mmdebstrap(debset: DebSet) -> list[str]:
 def _prepare(store: Path, debset: DebSet, work: Path) -> None:
     """The repository of exactly the locked packages, and what the hook reads."""
     repo = work / "repo"
-    for folder in (repo, work / "tmp", work / "native"):
-        folder.mkdir()
+    repo.mkdir()
+    (work / "tmp").mkdir()
     records, first = [], []
     for deb in debset.debs:
         stores.verify(store, deb.file, deb.sha256)
