@@ -222,11 +222,17 @@ def _events(client: docker.DockerClient, container: Container, log: io.BufferedI
             log.write(err)
         *lines, rest = (rest + (out or b"")).split(b"\n")
         for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
+            if (event := _event(line)) is not None:
+                yield event
+            else:
                 log.write(line + b"\n")
-                continue
-            yield event
     log.write(rest)
     log.flush()
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "event" in said else None

@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_argument(parser)
     parser.add_argument("--image", metavar="REF", help="any image: a name, a digest, in the engine or a registry")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the reports go (default: out/smoke)")
+    parser.add_argument(
+        "--our-checks", action="store_true", help="run this clone's checks instead of those that the image carries"
+    )
     parser.add_argument("--require-gpu", action="store_true", help="a check that lacks a GPU fails")
 
 
@@ -52,9 +55,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     checks = [_platform(image)]
     if checks[0].status == report.PASSED:
-        luggage = smoke.Luggage(
-            uv=arm64_uv(settings, args.target), checks=settings.repo / CHECKS if image.foreign else None
-        )
+        ours = settings.repo / CHECKS if image.foreign or args.our_checks else None
+        luggage = smoke.Luggage(uv=arm64_uv(settings, args.target), checks=ours)
         smoke.run(client, image, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
         checks += heard.ended
     made = Report(

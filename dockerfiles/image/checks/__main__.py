@@ -114,8 +114,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="checks", description=__doc__)
     parser.add_argument("--set", choices=sorted(SETS), help="the checks to run (default: what the manifest names)")
     parser.add_argument("--uv", help="a uv that runs here, for the metadata check")
+    parser.add_argument("--manifest", type=Path, default=MANIFEST, help="what the image says of itself")
     args = parser.parse_args()
-    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
+    manifest = json.loads(args.manifest.read_text()) if args.manifest.exists() else {}
     chosen = args.set or manifest.get("smoke", "foreign")
     with tempfile.TemporaryDirectory(prefix="smoke-") as scratch:
         run = Run(chosen, manifest, args.uv, Path(scratch))

@@ -6,7 +6,6 @@ Numbers are those of the ELF specification (e_machine): 183 AArch64, 190 CUDA de
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from collections.abc import Iterator
 
@@ -29,12 +28,18 @@ def machine(head: bytes) -> int | None:
 def regular_files(root: str) -> Iterator[str]:
     """Each regular file below ``root`` on its own file system: /proc, mounts and links are passed over."""
     device = os.lstat(root).st_dev
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if os.lstat(os.path.join(folder, name)).st_dev == device]
-        for name in files:
-            path = os.path.join(folder, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                yield path
+    waiting = [root]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except PermissionError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.stat(follow_symlinks=False).st_dev == device:
+                    waiting.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield entry.path
 
 
 def check_elf(context: Context, root: str = "/") -> Outcome:  # noqa: ARG001 - all checks are called alike

@@ -4,7 +4,7 @@ NVIDIA documents no format. This reader was derived from what nvcc 13.0 writes f
 held to ``cuobjdump`` in the tests. A fat binary is a header (magic 0xBA55ED50, u16 version, u16 header size, u64
 size of what follows) and entries, each a header and a payload:
 
-    offset  0  u16 kind: 1 PTX, 2 SASS (a cubin), 16 LTO intermediate code
+    offset  0  u16 kind: 1 PTX, 2 SASS (a cubin), 8 LTO intermediate code
     offset  4  u32 header size     offset 8  u64 payload size     offset 28  u32 architecture (120 for sm_120)
     offset 40  u64 flags: 0x100000 architecture-specific ("a"), 0x200000 family-specific ("f")
 """
@@ -20,7 +20,7 @@ MAGIC = 0xBA55ED50
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 HEADER = struct.Struct("<IHHQ")
 ENTRY = struct.Struct("<HHIQ")
-KINDS = {1: "ptx", 2: "sass", 16: "lto"}
+KINDS = {1: "ptx", 2: "sass", 8: "lto"}
 ARCHITECTURE_SPECIFIC, FAMILY_SPECIFIC = 0x100000, 0x200000
 SMALLEST_ENTRY = 48
 
@@ -76,12 +76,13 @@ def _fatbin(data: mmap.mmap | bytes, start: int) -> tuple[tuple[Code, ...], int]
     position = start + header_size
     while position + SMALLEST_ENTRY <= end:
         kind, _, entry_header, payload = ENTRY.unpack_from(data, position)
-        if kind not in KINDS or entry_header < SMALLEST_ENTRY or position + entry_header + payload > end:
-            break  # padding, or a kind that is no device code
-        arch = struct.unpack_from("<I", data, position + 28)[0]
-        flags = struct.unpack_from("<Q", data, position + 40)[0]
-        suffix = "a" if flags & ARCHITECTURE_SPECIFIC else "f" if flags & FAMILY_SPECIFIC else ""
-        codes.append(Code(KINDS[kind], arch, suffix))
+        if entry_header < SMALLEST_ENTRY or position + entry_header + payload > end:
+            break  # padding
+        if kind in KINDS:
+            arch = struct.unpack_from("<I", data, position + 28)[0]
+            flags = struct.unpack_from("<Q", data, position + 40)[0]
+            suffix = "a" if flags & ARCHITECTURE_SPECIFIC else "f" if flags & FAMILY_SPECIFIC else ""
+            codes.append(Code(KINDS[kind], arch, suffix))
         position += entry_header + payload
     return tuple(codes), end if codes else after_magic
 

@@ -29,15 +29,20 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "select-router": ("vllm", "vllm_selection", "check_router"),
     "router-semantics": ("vllm", "router", "check_semantics"),
     "gpu-torch": ("vllm", "gpu", "check_torch"),
+    "works": ("self-test", "self_test", "check_works"),
+    "prints": ("self-test", "self_test", "check_prints"),
+    "dies": ("self-test", "self_test", "check_dies"),
+    "after": ("self-test", "self_test", "check_after"),
 }
 
 SETS: dict[str, tuple[str, ...]] = {
-    "vllm": tuple(name for name in CHECKS if name != "imports-tiny"),
+    "vllm": tuple(name for name, (group, _, _) in CHECKS.items() if name != "imports-tiny" and group != "self-test"),
     "tiny": ("elf", "versions", "patches", "record", "metadata", "imports-tiny", "gpu-driver"),
     "foreign": ("elf", "gpu-driver"),
+    "self-test": ("works", "prints", "dies", "after"),
 }
 
-GROUPS = ("vllm", "files", "tools")  # the longest first
+GROUPS = ("vllm", "files", "tools", "self-test")  # the longest first
 NEED_DRIVER = ("vllm",)  # groups that get stand-ins for the driver where there is none
 
 
