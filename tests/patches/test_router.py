@@ -98,10 +98,10 @@ MUTANTS = {
     "plain top-k: ties": (FALLBACK, STABLE, b"order = choice.topk(topk_weights.shape[-1], dim=-1).indices"),
     "scored in the logits' type": (FALLBACK, b"gating_output.float()", b"gating_output"),
     "biased weights": (FALLBACK, b"weights = scores.gather", b"weights = choice.gather"),
-    "NaN kept": (FALLBACK, b"scores = scores.masked_fill(scores.isnan(), 0.0)", b"pass"),
-    "division by zero": (FALLBACK, b"total.masked_fill(total <= 0, 1.0)", b"total"),
+    "NaN kept": (FALLBACK, b".nan_to_num(nan=0.0)", b""),
+    "division by zero": (FALLBACK, b"total.clamp_min(torch.finfo(torch.float32).tiny)", b"total"),
     "never renormalised": (FALLBACK, b"    if renormalize:", b"    if False:"),
-    "scale forgotten": (FALLBACK, b"weights * routed_scaling_factor", b"weights * 1.0"),
+    "scale forgotten": (FALLBACK, b"torch.mul(weights, routed_scaling_factor,", b"torch.mul(weights, 1.0,"),
     "hash table without tokens": (
         FALLBACK, b'raise ValueError("input_tokens is required for hash MoE")', b"hash_indices_table = None",
     ),
@@ -111,7 +111,7 @@ MUTANTS = {
     "never called": (OPS, b"if not has_fused_topk_softplus_sqrt(", b"if False and not has_fused_topk_softplus_sqrt("),
 }  # fmt: skip
 NEWER_MUTANTS = {
-    "padding routed": (FALLBACK, b"expert_ids = expert_ids.masked_fill(is_padding.unsqueeze(-1), -1)", b"pass"),
+    "padding routed": (FALLBACK, b"expert_ids.masked_fill_(is_padding.unsqueeze(-1), -1)", b"pass"),
     "padding read from the table": (FALLBACK, b"for unused in (is_padding, is_image):", b"for unused in (is_image,):"),
     "six image ids": (FALLBACK, b"input_tokens < image_sentinel_lo + 5", b"input_tokens < image_sentinel_lo + 6"),
     "image rows by the table": (FALLBACK, b"if is_image is None\n", b"if True\n"),
