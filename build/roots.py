@@ -109,7 +109,10 @@ def ensure_tar(store: Path, debset: DebSet) -> Path:
 
 
 def write_tar(root: Path, target: Path, epoch: int) -> None:
-    """Write the tree as a tar: sorted, owned by 0:0, readable by all, every time ``epoch``."""
+    """Write the tree as a tar: sorted, owned by 0:0, readable by all, every time ``epoch``.
+
+    Python's caches are left out: no package brings them, a Python that ran in the root left them.
+    """
 
     def neutral(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
@@ -120,7 +123,7 @@ def write_tar(root: Path, target: Path, epoch: int) -> None:
 
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
         for folder, folders, files in os.walk(root):
-            folders.sort()
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
             names = sorted([*files, *(name for name in folders if os.path.islink(os.path.join(folder, name)))])
             inside = os.path.relpath(folder, root)
             archive.add(folder, inside, recursive=False, filter=neutral)
