@@ -64,7 +64,9 @@ def faults_of(check, *arguments):
 
 
 def test_a_true_record_passes(world, tmp_path):
-    evidence = records.check_record(context(tmp_path)).evidence
+    outcome = records.check_record(context(tmp_path))
+    evidence = outcome.evidence
+    assert outcome.findings == []
     assert (evidence["distributions"], evidence["files"]) == (1, 4)
     assert evidence["bytes hashed"] > 0
 
@@ -82,14 +84,14 @@ def test_a_true_record_passes(world, tmp_path):
 )  # fmt: skip
 def test_a_planted_fault_is_found(world, tmp_path, breakage, fault):
     breakage(world)
-    (found,) = faults_of(records.check_record, context(tmp_path))
+    (found,) = records.check_record(context(tmp_path)).findings
     assert fault in found
 
 
 def test_an_entry_without_a_hash_is_a_fault(world, tmp_path):
     record = world / "one-1.0.dist-info" / "RECORD"
     record.write_text(record.read_text().replace(digest(b"a = 1\n"), ""))
-    (found,) = faults_of(records.check_record, context(tmp_path))
+    (found,) = records.check_record(context(tmp_path)).findings
     assert "has no hash" in found
 
 
@@ -97,7 +99,7 @@ def test_two_distributions_with_one_file_must_agree(world, tmp_path):
     other = world / "two-1.0.dist-info"
     other.mkdir()
     (other / "RECORD").write_text(f"one/a.py,{digest(b'other')},5\ntwo-1.0.dist-info/RECORD,,\n")
-    (found,) = faults_of(records.check_record, context(tmp_path))
+    (found,) = records.check_record(context(tmp_path)).findings
     assert "one-1.0.dist-info, two-1.0.dist-info" in found
 
 
@@ -106,7 +108,7 @@ def test_bytecode_of_an_owned_source_and_declared_files_are_fine(world, tmp_path
     (world / "one" / "__pycache__" / "a.cpython-313.pyc").touch()
     (world / "nvidia").mkdir()
     (world / "nvidia" / "libcuda.so").touch()
-    records.check_record(context(tmp_path, own=["nvidia/libcuda.so"]))
+    assert records.check_record(context(tmp_path, own=["nvidia/libcuda.so"])).findings == []
 
 
 def test_a_distribution_without_record_fails(world, tmp_path):
