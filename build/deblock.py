@@ -135,11 +135,7 @@ def _value(value: str | int) -> str:
 
 
 def _string(value: str) -> str:
-    """A TOML basic string; Debian's names, versions and paths are printable ASCII.
-
-    >>> _string('a"b')
-    '"a\\\\"b"'
-    """
+    """A TOML basic string; Debian's names, versions and paths are printable ASCII."""
     if not (value.isascii() and value.isprintable()):
         raise ValueError(f"not printable ASCII: {value!r}")
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

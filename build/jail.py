@@ -2,7 +2,8 @@
 
 A mount namespace of its own, private, entered by pivot_root. A chroot is not enough: BuildKit remounts ``/`` of
 its containers, which the kernel refuses (EINVAL) where the root of the namespace is not a mount point. Nothing
-of this needs a mount to be undone: the kernel drops them with the namespace's last process.
+of this needs a mount to be undone: the kernel drops them with the namespace's last process. And no process needs
+to be hunted: a program that we wait for has a process namespace of its own, which ends with us, however we end.
 
 The standard library only, so that it runs as a file of its own under any interpreter, for root through sudo.
 """
@@ -10,16 +11,19 @@ The standard library only, so that it runs as a file of its own under any interp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
+import signal
 import sys
 import warnings  # noqa: F401 - os.execvpe of Python 3.14 imports it, and in the new root there is nothing to import from
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# linux/sched.h, sys/mount.h, asm/unistd.h
-CLONE_NEWNS = 0x00020000
+# linux/sched.h, linux/prctl.h, sys/mount.h, asm/unistd.h
+CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000
+PR_SET_PDEATHSIG = 1
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 0x2
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -63,7 +67,7 @@ def command(jail: Jail, argv: Sequence[str], *, log: Path | None = None) -> list
 
 
 def main(argv: Sequence[str]) -> None:
-    """Enter the jail that the arguments describe and become its program; never returns but by an error."""
+    """Enter the jail that the arguments describe and run its program; ends with its exit status."""
     parser = argparse.ArgumentParser(prog="build/jail.py", description=__doc__)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--bind", action="append", default=[], metavar="SRC:DST")
@@ -74,12 +78,27 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("argv", nargs="+", metavar="-- program …")
     args = parser.parse_args(argv)
     binds = tuple((Path(source), target) for source, _, target in (bind.rpartition(":") for bind in args.bind))
-    if args.log:
-        _detach(args.log)
-    enter(Jail(root=args.root, binds=binds, tmpfs=tuple(args.tmpfs), writable=args.writable))
+    jail = Jail(root=args.root, binds=binds, tmpfs=tuple(args.tmpfs), writable=args.writable)
     added = dict(item.partition("=")[::2] for item in args.env)
-    environment = {**ENVIRONMENT, **added}
-    os.execvpe(args.argv[0], args.argv, environment)  # noqa: S606 - an argument list, no shell
+    try:
+        _detach(args.log) if args.log else _stay_above()
+        enter(jail)
+        os.execvpe(args.argv[0], args.argv, {**ENVIRONMENT, **added})  # noqa: S606 - an argument list, no shell
+    except OSError as error:
+        sys.exit(f"jail: {args.argv[0]} in {args.root}: {error}")
+
+
+def _stay_above() -> None:
+    """Go on as the first process of a process namespace, ended when we are, as we are when who started us ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _libc("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
+    _libc("unshare", CLONE_NEWPID)
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        code = os.waitstatus_to_exitcode(status)
+        os._exit(code if code >= 0 else 128 - code)
+    _libc("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
 
 
 def _detach(log: Path) -> None:
@@ -103,6 +122,9 @@ def enter(jail: Jail) -> None:
     _mount(root, root, MS_BIND)
     for name in KERNEL:
         _mount(f"/{name}", _point(root, name, like="/"), MS_BIND | MS_REC)
+    if os.getpid() == 1:
+        with contextlib.suppress(OSError):  # refused where parts of /proc are hidden, as in containers
+            _mount("proc", os.path.join(root, "proc"), 0, kind="proc")
     for target in jail.tmpfs:
         _mount("tmpfs", _point(root, target, like="/"), 0, kind="tmpfs", data="mode=1777")
     for source, target in jail.binds:
