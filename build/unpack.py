@@ -6,6 +6,7 @@ Format: deb(5). Every path is checked to stay below the target, through links th
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import lzma
 import os
@@ -15,7 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from build.canonical import CHUNK
 from build.errors import CommandError, HashMismatchError
@@ -78,7 +79,7 @@ def unpack(deb: Path, target: Path, *, wanted: Callable[[str], bool] = lambda _:
     try:
         with _tar(deb, "data.tar") as archive:
             _extract(archive, target, wanted)
-    except (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError) as error:
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, tarfile.TarError) as error:
         raise HashMismatchError(f"{deb.name} cannot be unpacked", why=str(error)) from error
 
 
@@ -89,17 +90,25 @@ def _tar(deb: Path, prefix: str) -> Iterator[tarfile.TarFile]:
         if found is None:
             raise ValueError(f"{deb.name} has no {prefix}")
         stream.seek(found.offset)
-        raw = _Window(stream, found.size)
-        suffix = found.name.removeprefix(prefix)
-        if suffix == ".zst":
-            with tarfile.open(fileobj=io.BytesIO(_unzstd(raw)), mode="r:") as archive:
+        raw = io.BufferedReader(_Window(stream, found.size))
+        with _plain(raw, deb.name, found.name.removeprefix(prefix)) as plain:
+            with tarfile.open(fileobj=plain, mode="r|", bufsize=CHUNK) as archive:
                 yield archive
-            return
-        mode = {"": "r|", ".gz": "r|gz", ".xz": "r|xz"}.get(suffix)
-        if mode is None:
-            raise ValueError(f"{deb.name}: no way to read {found.name}")
-        with tarfile.open(fileobj=raw, mode=mode, bufsize=CHUNK) as archive:  # type: ignore[call-overload]
-            yield archive
+            while plain.read(CHUNK):  # to the end of the compressed stream: it holds the checksums
+                pass
+
+
+def _plain(raw: IO[bytes], deb: str, suffix: str) -> IO[bytes]:
+    """``raw`` decompressed by its name's suffix."""
+    if suffix == "":
+        return raw
+    if suffix == ".xz":
+        return lzma.LZMAFile(raw)
+    if suffix == ".gz":
+        return gzip.GzipFile(fileobj=raw)
+    if suffix == ".zst":
+        return io.BytesIO(_unzstd(raw.read()))
+    raise ValueError(f"{deb}: no way to read a tar{suffix}")
 
 
 class _Window(io.RawIOBase):
@@ -109,18 +118,21 @@ class _Window(io.RawIOBase):
         self._stream = stream
         self._left = size
 
-    def read(self, size: int = -1) -> bytes:
-        count = self._left if size < 0 else min(size, self._left)
-        data = self._stream.read(count)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(data)] = data
         self._left -= len(data)
-        return data
+        return len(data)
 
 
-def _unzstd(raw: _Window) -> bytes:
+def _unzstd(data: bytes) -> bytes:
     program = shutil.which("zstd")
     if program is None:
         raise CommandError("zstd is not there", why="a package is compressed with it", todo="install zstd")
-    done = subprocess.run([program, "-dc"], input=raw.read(), capture_output=True, check=False)
+    done = subprocess.run([program, "-dc"], input=data, capture_output=True, check=False)
     if done.returncode != 0:
         raise EOFError(done.stderr.decode(errors="replace").strip())
     return done.stdout
