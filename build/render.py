@@ -74,5 +74,5 @@ def render(templates: Path, page: Page) -> str:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
     template = environment.get_template("Dockerfile.j2")
     values = {name: getattr(page, name) for name in page.__dataclass_fields__}
-    text: str = template.render(**values, cuda_home_out=f"/out{cuda_home(page.python)}")
+    text: str = template.render(**values)
     return text.rstrip("\n") + "\n"

@@ -19,7 +19,7 @@ from build.canonical import digest
 from build.errors import EngineError
 from build.models import Deb, DebSet
 
-FORM = 1  # counts changes of the recipe that the tables below do not show
+FORM = 2  # counts changes of the recipe that the tables below do not show
 LEFT_OUT = ("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/")
 KEPT_QEMU = ("qemu-aarch64", "qemu-arm64")
 FOLDERS = ("dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var/lib", "var/tmp")
@@ -181,6 +181,17 @@ def _finish(root: Path) -> None:
         if (link.parent / to).exists() and not os.path.lexists(link):
             os.symlink(to, link)
     _ca_bundle(root)
+    _native_names(root)
+
+
+def _native_names(root: Path) -> None:
+    """``/ld.so`` and ``/lib.native``: the loader and its libraries, by names that are the same on any machine.
+
+    They run the root's programs from where the root is not ``/``: ``ld.so --library-path lib.native PROGRAM``.
+    """
+    for loader in sorted((root / "usr/lib").glob("*/ld-linux-*.so.*"))[:1]:
+        os.symlink(loader.relative_to(root), root / "ld.so")
+        os.symlink(loader.parent.relative_to(root), root / "lib.native")
 
 
 def _ca_bundle(root: Path) -> None:

@@ -1,6 +1,6 @@
 """Write the C source of a link stub of the CUDA driver library, from the toolkit's own cuda.h.
 
-Usage: cuda_stub.py CUDA_H STUB_C. NVIDIA's toolkits ship such a stub (lib/stubs/libcuda.so) but its wheels do not;
+Usage: cuda_stub.py WHEELS STUB_C; WHEELS is the folder of the toolkit's wheels. NVIDIA's toolkits ship such a stub (lib/stubs/libcuda.so) but its wheels do not;
 FlashInfer and Triton link with -lcuda at run time. As in NVIDIA's, every function fails with
 CUDA_ERROR_STUB_LIBRARY (34, cuda.h), so that the stub can never pass for a driver.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 STUB_ERROR = 34
@@ -32,5 +33,7 @@ def source(names: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    header, stub = (Path(argument) for argument in sys.argv[1:3])
-    stub.write_text(source(functions(header.read_text(encoding="utf-8"))), encoding="utf-8")
+    wheel = next(Path(sys.argv[1]).glob("nvidia_cuda_runtime-*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        header = archive.read("nvidia/cu13/include/cuda.h").decode("utf-8")
+    Path(sys.argv[2]).write_text(source(functions(header)), encoding="utf-8")

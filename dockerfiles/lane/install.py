@@ -1,7 +1,7 @@
-"""Install one layer's wheels for aarch64 without running any of their code; leave /out, a tree ready to be a layer.
+"""Install one layer's wheels for aarch64 into /opt/venv without running any of their code.
 
 Usage: install.py PLAN_FOLDER PYTHON PLATFORM. PLAN_FOLDER holds ``plan.json`` and the wheels. The dist-info of a
-distribution that a series patches goes to /meta instead: it ships with the patched files.
+distribution that a series patches goes to /opt/spark/released instead: a true one ships with the patched files.
 """
 
 from __future__ import annotations
@@ -18,64 +18,61 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import VENV, normalise, site_packages
+from layer import BUILDER, NATIVE, RELEASED, VENV, entries, settle, site_packages
 
-CACHE = Path("/cache")
-OUT = Path("/out")
-META = Path("/meta")
+CACHE = VENV / ".uv"  # on the venv's own file system: uv links from it
+
+# uv asks an interpreter where things go. This is the builder's, posing as the venv's: the image's own would need
+# emulation on a foreign machine. A script, as the kernel cannot start a program whose loader is elsewhere.
+INTERPRETER = f"""#!{NATIVE[0]} {BUILDER}/usr/bin/python3
+import os, sys
+os.execv({NATIVE[0]!r}, [*{NATIVE!r}, "--argv0", "{VENV}/bin/python", "{BUILDER}/usr/bin/python3", *sys.argv[1:]])
+"""
 
 
 def main(folder: Path, python: str, platform: str) -> None:
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    uv("venv", "--python", "/usr/bin/python3", VENV)
-    before = files(VENV)
+    before = entries()
+    own = pose(python)
     for step in plan["steps"]:
         install(step, folder, python, platform)
     site = site_packages(python)
-    tidy(site)
+    for path in [*own, VENV / ".lock", *site.glob("*.dist-info/uv_cache.json")]:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(CACHE)
     for path in plan["drop"]:
         (site / path).unlink()
     for name, paths in plan["disown"].items():
         disown(dist_info(site, name), set(paths))
     for name in plan["defer"]:
-        META.mkdir(exist_ok=True)
-        shutil.move(dist_info(site, name), META / name)
-    publish(before)
+        RELEASED.mkdir(parents=True, exist_ok=True)
+        dist_info(site, name).rename(RELEASED / name)
+    settle(before)
 
 
-def uv(*arguments: Any) -> None:
-    """uv without any configuration, network or interpreter but ours."""
-    subprocess.run(
-        ["uv", "--no-config", "--offline", "--no-python-downloads", "--cache-dir", CACHE, "--quiet", *arguments],
-        check=True,
-        env={"PATH": "/usr/local/bin:/usr/bin", "HOME": "/tmp", "TZ": "UTC", "LC_ALL": "C"},  # noqa: S108
-    )
+def pose(python: str) -> list[Path]:
+    """Make /opt/venv look like a venv of the builder's Python (PEP 405); the files that are to go again."""
+    interpreter = VENV / "bin" / "python"
+    config = VENV / "pyvenv.cfg"
+    interpreter.parent.mkdir(parents=True, exist_ok=True)
+    site_packages(python).mkdir(parents=True, exist_ok=True)
+    interpreter.write_text(INTERPRETER, encoding="utf-8")
+    interpreter.chmod(0o755)
+    config.write_text(f"home = {BUILDER}/usr/bin\ninclude-system-site-packages = false\n", encoding="utf-8")
+    return [interpreter, config]
 
 
 def install(step: list[dict[str, str]], folder: Path, python: str, platform: str) -> None:
     """One ``uv pip install`` of exact, hashed wheels from the folder."""
-    requirements = Path("/requirements.txt")
-    requirements.write_text(
-        "".join(f"{w['name']}=={w['version']} --hash=sha256:{w['sha256']}\n" for w in step), encoding="utf-8"
-    )
-    uv(
-        "pip", "install", "--python", VENV / "bin" / "python", "--python-version", python,
+    requirements = "".join(f"{w['name']}=={w['version']} --hash=sha256:{w['sha256']}\n" for w in step)
+    command: list[Any] = [
+        *NATIVE, BUILDER / "usr/local/bin/uv", "--no-config", "--offline", "--no-python-downloads", "--quiet",
+        "--cache-dir", CACHE, "pip", "install", "--python", VENV / "bin" / "python", "--python-version", python,
         "--python-platform", platform, "--no-index", "--find-links", folder, "--no-deps", "--require-hashes",
-        "--link-mode", "hardlink", "--requirements", requirements,
-    )  # fmt: skip
-    requirements.unlink()
-
-
-def files(root: Path) -> set[Path]:
-    return {Path(folder) / name for folder, folders, names in os.walk(root) for name in [*names, *folders]}
-
-
-def tidy(site: Path) -> None:
-    """Drop what uv leaves for itself: its lock, and notes of its own cache."""
-    (VENV / ".lock").unlink(missing_ok=True)
-    for note in site.glob("*.dist-info/uv_cache.json"):
-        note.unlink()
-        disown(note.parent, {f"{note.parent.name}/{note.name}"})
+        "--link-mode", "hardlink", "--requirements", "-",
+    ]  # fmt: skip
+    env = {"HOME": "/mnt", "TZ": "UTC", "LC_ALL": "C", "LD_LIBRARY_PATH": NATIVE[2], "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, check=True, env=env, input=requirements.encode())
 
 
 def dist_info(site: Path, name: str) -> Path:
@@ -92,24 +89,6 @@ def disown(info: Path, paths: set[str]) -> None:
     rows = [row for row in csv.reader(io.StringIO(record.read_text(encoding="utf-8"))) if row[0] not in paths]
     with open(record, "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
-
-
-def publish(before: set[Path]) -> None:
-    """Move what was installed to /out and normalise it; the venv's own files belong to another layer."""
-    shutil.rmtree(CACHE)
-    kept = {VENV, *(parent for path in files(VENV) - before for parent in path.parents)}
-    for path in sorted(before - kept, reverse=True):
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                path.rmdir()
-        else:
-            path.unlink()
-    target = OUT / VENV.relative_to("/")
-    target.parent.mkdir(parents=True)
-    VENV.rename(target)
-    normalise(OUT)
-    if META.exists():
-        normalise(META)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What every stage does to a tree before it becomes a layer: one mode, one owner, one time, no foreign leftovers.
+"""What every step does to a tree before it becomes a layer: one mode, one owner, one time, no foreign leftovers.
 
-Runs in the builder root (Debian's Python 3.13, no other packages).
+The steps run in the image's own root file system, so that what a step adds is the layer itself and nothing is
+copied; their programs come from the builder root, mounted at /mnt/builder, and run by its own dynamic loader.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from pathlib import Path
 # that it is built for: 1980-01-01T00:00:00Z, the least time that a zip archive (and so a wheel) can say.
 LAYER_TIME = 315532800
 
-VENV = Path("/opt/venv")
+ROOT = Path("/opt")  # all that the steps add is below it
+VENV = ROOT / "venv"
+SPARK = ROOT / "spark"
+RELEASED = SPARK / "released"  # dist-info of patched distributions, as their wheels have it
+
+BUILDER = Path("/mnt/builder")
+NATIVE = [f"{BUILDER}/ld.so", "--library-path", f"{BUILDER}/lib.native"]
 
 
 def site_packages(python: str) -> Path:
@@ -21,20 +28,22 @@ def site_packages(python: str) -> Path:
     return VENV / "lib" / f"python{python}" / "site-packages"
 
 
-def normalise(root: Path) -> None:
-    """Give everything below ``root``, and ``root``, mode u=rwX,go=rX and the one time. Bytecode is an error."""
-    for folder, folders, files in os.walk(root, topdown=False):
-        for name in files + folders:
-            path = os.path.join(folder, name)
-            if name.endswith(".pyc"):
-                raise SystemExit(f"bytecode in a layer: {path}")
-            _settle(path)
-    _settle(os.fspath(root))
+def entries(root: Path = ROOT) -> set[str]:
+    """Every path below ``root``, to be compared with what is there after a step."""
+    return {os.path.join(folder, name) for folder, folders, files in os.walk(root) for name in [*folders, *files]}
 
 
-def _settle(path: str) -> None:
-    mode = os.lstat(path).st_mode
-    if not stat.S_ISLNK(mode):
-        executable = stat.S_ISDIR(mode) or mode & 0o100
-        os.chmod(path, 0o755 if executable else 0o644)
-    os.utime(path, (LAYER_TIME, LAYER_TIME), follow_symlinks=False)
+def settle(before: set[str]) -> None:
+    """Give everything that was added below /opt mode u=rwX,go=rX and the one time, and so the folders around it.
+
+    What was there before is not touched: touching would copy it into this layer. Bytecode is an error.
+    """
+    added = entries() - before
+    if bytecode := sorted(path for path in added if path.endswith(".pyc")):
+        raise SystemExit(f"bytecode in a layer: {bytecode[0]}")
+    around = {os.fspath(parent) for path in added for parent in Path(path).parents if ROOT in (parent, *parent.parents)}
+    for path in sorted(added | around, reverse=True):
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISLNK(mode):
+            os.chmod(path, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
+        os.utime(path, (LAYER_TIME, LAYER_TIME), follow_symlinks=False)

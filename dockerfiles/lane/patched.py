@@ -1,7 +1,7 @@
-"""Lay out the patched files and the dist-info of the patched distributions, with RECORD and METADATA made true.
+"""Lay the patched files over the released ones, and give their distributions a dist-info that is true of them.
 
-Usage: patched.py PATCHED_FOLDER META_FOLDERS… PYTHON LOCAL_VERSION. PATCHED_FOLDER holds files at their installed
-paths and ``patched.json``: distribution → {installed path: deleted?}. Leaves /out.
+Usage: patched.py PATCHED_FOLDER PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed paths and
+``patched.json``: distribution → its patched paths. The dist-info comes from /opt/spark/released.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import normalise, site_packages
-
-OUT = Path("/out")
+from layer import RELEASED, entries, settle, site_packages
 
 
-def main(patched: Path, meta: Path, python: str, local: str) -> None:
-    site = OUT / site_packages(python).relative_to("/")
-    site.mkdir(parents=True)
-    for name, paths in json.loads((patched / "patched.json").read_text(encoding="utf-8")).items():
+def main(folder: Path, python: str, local: str) -> None:
+    site = site_packages(python)
+    patched = json.loads((folder / "patched.json").read_text(encoding="utf-8"))
+    before = entries() - {os.fspath(site / path) for paths in patched.values() for path in paths}
+    for name, paths in patched.items():
         for path in paths:
-            target = site / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(patched / "files" / path, target)
-        relabel(site, next(meta.glob(f"*/{name}")), paths, local)
-    normalise(OUT)
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / "files" / path, site / path)
+        relabel(site, RELEASED / name, paths, local)
+    settle(before)
 
 
 def relabel(site: Path, source: Path, paths: list[str], local: str) -> None:
@@ -70,4 +68,4 @@ def field(metadata: str, name: str) -> str:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

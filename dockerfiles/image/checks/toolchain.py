@@ -36,7 +36,7 @@ def check_nvcc(context: Context) -> Outcome:
         raise Failed(f"nvcc ended with {done.returncode}", evidence)
     codes = Counter(str(code) for codes in read_fatbins(str(library)) for code in codes)
     evidence |= {"device code": dict(codes), "cuobjdump": _cuobjdump(library), "bytes": library.stat().st_size}
-    if codes != {str(Code("sass", 121)): 1}:
+    if set(codes) != {str(Code("sass", 121))}:  # linking adds a fat binary of its own
         raise Failed(f"nvcc made {dict(codes)} instead of sm_121 alone", evidence)
     return Outcome(evidence)
 
