@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +94,7 @@ def _of_mmdebstrap(store: Path) -> tuple[str, ...]:
         return _default_mirror(MMDEBSTRAP)
     with stores.scratch(store, "mmdebstrap") as folder:
         try:
-            proc.run(["apt-get", "download", "-q", "mmdebstrap"], cwd=folder, env=proc.network_env())
+            _apt_download("mmdebstrap", folder)
             package = next(folder.glob("mmdebstrap_*.deb"))
             proc.run(["dpkg-deb", "--extract", package, folder / "x"])
         except (CommandError, StopIteration) as error:
@@ -104,6 +105,19 @@ def _of_mmdebstrap(store: Path) -> tuple[str, ...]:
                 todo=f"{VARIABLE}=<root of a Debian mirror>, or run `apt-get update` and try again",
             ) from error
         return _default_mirror(folder / "x" / MMDEBSTRAP.relative_to("/"))
+
+
+def _apt_download(package: str, folder: Path) -> None:
+    """Download a package of the host's distribution; where its lists are empty or old, with lists of our own."""
+    (folder / "lists" / "partial").mkdir(parents=True)
+    apt = ["apt-get", "-q", "-o", f"APT::Sandbox::User={pwd.getpwuid(os.geteuid()).pw_name}"]
+    own = [*apt, "-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}"]
+    env = proc.network_env()
+    try:
+        proc.run([*apt, "download", package], cwd=folder, env=env)
+    except CommandError:
+        proc.run([*own, "update"], cwd=folder, env=env)
+        proc.run([*own, "download", package], cwd=folder, env=env)
 
 
 def _default_mirror(script: Path) -> tuple[str, ...]:
