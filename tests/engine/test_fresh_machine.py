@@ -1,10 +1,11 @@
 """The README's commands on machines where nothing is installed: bare Debian user spaces, entered as a jail.
 
 They share this machine's kernel and network and nothing else: no pip, no venv, no git, no CA bundle in its usual
-place; once with root, once with sudo. Run with `./nox -s tests -- --engine --slow tests/engine/test_fresh_machine.py`.
+place; once with root, once with sudo and another umask, once with an Ubuntu's name. Run with `./nox -s tests -- --engine --slow tests/engine/test_fresh_machine.py`.
 """
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ REPO = Path(__file__).resolve().parents[2]
 BUNDLE = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
 BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CLONE = "/srv/clone"
+DIGESTS = pytest.StashKey[dict[str, list[str]]]()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,11 @@ class Machine:
 
 @pytest.fixture(
     scope="module",
-    params=[("trixie", "root"), ("bookworm", "root"), ("trixie", "somebody")],
-    ids=["trixie-root", "bookworm-root", "trixie-sudo"],
+    params=[("trixie", "root", ""), ("bookworm", "root", ""), ("trixie", "somebody", "ubuntu")],
+    ids=["trixie-root", "bookworm-root", "ubuntu-like-sudo"],
 )
 def machine(request, tmp_path_factory):
-    suite, user = request.param
+    suite, user, name = request.param
     root = tmp_path_factory.mktemp("machine") / suite
     packages = "python3" if user == "root" else "python3,sudo"
     proc.run(["mmdebstrap", "--variant=minbase", f"--include={packages}", suite, root], env=proc.network_env())
@@ -61,6 +63,9 @@ def machine(request, tmp_path_factory):
         proc.run(["chroot", root, "useradd", "--create-home", user])
         (root / "etc/sudoers.d/somebody").write_text(f"{user} ALL=(ALL) NOPASSWD: ALL\n")
         proc.run(["chroot", root, "chown", "-R", user, CLONE])
+    if name:  # apt's sources stay Debian's: no Ubuntu mirror is reached here
+        (root / "etc/os-release").unlink()
+        (root / "etc/os-release").write_text(f"ID={name}\nID_LIKE=debian\n")
     return Machine(root=root, user=user)
 
 
@@ -79,7 +84,12 @@ def test_the_tests_pass_and_the_host_stays_as_it_was(machine):
     assert machine.run("dpkg --list") == packages
 
 
-def test_the_small_target_is_built_and_passes_its_checks(machine):
-    machine.run("./nox -s build -- --target tiny")
-    machine.run("./nox -s build -- --target tiny")
-    machine.run("./nox -s smoke -- --target tiny")
+def test_the_small_target_is_built_passes_its_checks_and_is_the_same_everywhere(machine, request):
+    mask = "022" if machine.user == "root" else "002"
+    printed = machine.run(f"umask {mask}; ./nox -s build -- --target tiny")
+    assert "nothing changed" in machine.run("./nox -s build -- --target tiny")
+    assert "0 failed" in machine.run("./nox -s smoke -- --target tiny")
+    digests = request.config.stash.setdefault(DIGESTS, {})
+    digests[request.node.name] = re.findall(r"^spark-runtime:tiny +(sha256:[0-9a-f]{64})$", printed, re.MULTILINE)
+    assert len({tuple(digest) for digest in digests.values()}) == 1, digests
+    assert all(len(digest) == 1 for digest in digests.values()), digests
