@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build import patchwork, sourcetree, store, udiff, wheels
+from build import patchwork, sourcetree, store, udiffparse, wheels
 from build import series as serieses
 from build.errors import LockError
 from build.models import Artifact, Component, Lock, PatchedFile, Settings
@@ -36,7 +36,7 @@ def works(
             Work(
                 component=component,
                 tree=sourcetree.ensure(settings, component, git=git, obtain=obtain),
-                changes=tuple(udiff.parse(patch.name, patch.data) for patch in series.of(component.name)),
+                changes=tuple(udiffparse.parse(patch.name, patch.data) for patch in series.of(component.name)),
                 record=wheels.record(store.blob(settings.store, wheel.sha256)),
             )
         )

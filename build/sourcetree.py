@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from build import store as stores
 from build.canonical import digest
-from build.errors import LockError, NetworkError, OfflineError
+from build.errors import CommandError, LockError, NetworkError, OfflineError
 from build.models import Component, GitSource, Settings, SourceArchive
 
 if TYPE_CHECKING:
@@ -151,10 +151,16 @@ def _from_git(settings: Settings, name: str, source: GitSource, folder: Path) ->
 
 @contextmanager
 def _repository(folder: Path, short: str) -> Iterator[Repo]:
-    """A new repository whose files do not depend on the user's git configuration."""
-    from git import GitCommandError, Repo  # noqa: PLC0415 - it looks for the git program when imported, and only this path needs it
-
+    """A new repository whose files do not depend on the user's git configuration, and which asks nobody anything."""
+    instead = "or leave out `--from git`: the release's source archive does as well"
+    try:
+        from git import GitCommandError, Repo  # noqa: PLC0415 - importing it runs git, which only this path needs
+    except ImportError as error:
+        raise CommandError(
+            "git is not there", why=str(error).split("\n", 1)[0], todo=f"install git, {instead}"
+        ) from error
     repository = Repo.init(folder, mkdir=True)
+    repository.git.update_environment(GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8")
     try:
         with repository.config_writer() as config:
             config.set_value("core", "autocrlf", "false")
@@ -165,8 +171,8 @@ def _repository(folder: Path, short: str) -> Iterator[Repo]:
     except GitCommandError as error:
         raise NetworkError(
             f"{short} could not be fetched",
-            why=str(error.stderr).strip(),
-            todo="check the network, or leave out `--from git`: the release's source archive does as well",
+            why=str(error.stderr).strip().removeprefix("stderr: ").strip("'").strip(),
+            todo=f"check the network, {instead}",
         ) from error
     finally:
         repository.close()

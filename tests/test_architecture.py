@@ -14,11 +14,12 @@ EDGES = {
     "debmirror": {"debs", "download"},
     "engine": {"dockerapi", "host", "private"},
     "layers": {"wheels"},
-    "patched": {"patchwork", "series", "sourcetree", "udiff", "wheels"},
+    "patched": {"patchwork", "series", "sourcetree", "udiffparse", "wheels"},
     "private": {"dockerapi"},
     "render": {"layers"},
     "rootfs": {"unpack"},
     "roots": {"unpack"},
+    "udiffparse": {"udiff"},
 }
 # Who starts programs without proc.run, and why.
 OTHER_DOORS = {

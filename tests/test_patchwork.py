@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from build import patched, patchwork, series, store, udiff
+from build import patched, patchwork, series, store, udiffparse
 from build.errors import CompiledCodeError, LockError, PatchError
 from build.models import Component, Lock, PatchRef, Settings, Wheel
 from tests.test_series import HEADER
@@ -47,7 +47,7 @@ def work(tmp_path, *patches, record=None):
     return patchwork.Work(
         component=Component(name="pkg", distribution="pkg", paths=PATHS, archive=None, git=None, files=()),
         tree=tmp_path / "tree",
-        changes=tuple(udiff.parse(f"pkg/{n:04}.patch", data) for n, data in enumerate(patches, start=1)),
+        changes=tuple(udiffparse.parse(f"pkg/{n:04}.patch", data) for n, data in enumerate(patches, start=1)),
         record=record
         or {"pkg/a.py": record_hash(A), "pkg/data.cuh": record_hash(A), "pkg/built.py": record_hash(b"x")},
     )

@@ -3,13 +3,14 @@
 import hashlib
 import io
 import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 
 import pytest
 
 from build import sourcetree, store
-from build.errors import HashMismatchError, LockError, NetworkError, OfflineError
+from build.errors import CommandError, HashMismatchError, LockError, NetworkError, OfflineError
 from build.models import Component, GitSource, Settings, SourceArchive
 
 FILES = {"pkg-1/pkg/a.py": b"a = 1\n", "pkg-1/setup.py": b"setup()\n"}
@@ -178,3 +179,11 @@ def test_git_offline(settings):
     pinned = GitSource(url="https://git.example.invalid/x", tag="v1", commit="1" * 40, tree="")
     with pytest.raises(OfflineError, match="--offline was asked for"):
         sourcetree.ensure(replace(settings, offline=True), component(git=pinned))
+
+
+def test_a_machine_without_git(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "git", None)  # GitPython raises ImportError where the program is missing
+    with pytest.raises(CommandError, match="git is not there") as caught:
+        sourcetree.ensure(settings, component(git=GitSource(url="x", tag="", commit="1" * 40, tree="")))
+    assert "source archive" in caught.value.todo
+    assert leftovers(settings) == []

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from build import udiff
+from build import udiff, udiffparse
 from build.errors import AlreadyAppliedError, PatchError
 
 BEFORE = b"".join(b"line %d\n" % n for n in range(1, 21))
@@ -36,11 +36,11 @@ diff --git a/pkg/mod.py b/pkg/mod.py
 
 
 def apply(data: bytes, tree: dict[str, bytes]) -> dict[str, bytes | None]:
-    return udiff.parse("p.patch", data).apply(tree.get)
+    return udiffparse.parse("p.patch", data).apply(tree.get)
 
 
 def test_a_change_is_applied_at_its_place() -> None:
-    patch = udiff.parse("p.patch", PATCH)
+    patch = udiffparse.parse("p.patch", PATCH)
     assert patch.header.startswith("From: A Person")
     assert patch.apply({"pkg/mod.py": BEFORE}.get) == {"pkg/mod.py": AFTER}
 
@@ -116,7 +116,7 @@ def test_empty_files_and_modes() -> None:
     empty = b"diff --git a/e b/e\nnew file mode 100644\nindex 0000000..e69de29\n"
     assert apply(empty, {}) == {"e": b""}
     mode = b"diff --git a/e b/e\nold mode 100644\nnew mode 100755\n"
-    patch = udiff.parse("p", mode)
+    patch = udiffparse.parse("p", mode)
     assert patch.files[0].mode == "100755"
     assert patch.apply({"e": b"kept\n"}.get) == {"e": b"kept\n"}
 
@@ -229,7 +229,7 @@ def test_whatever_git_diff_makes_is_applied_to_the_same_bytes(seed: int, reposit
         if not data:
             assert before == after
             continue
-        patch = udiff.parse("p.patch", data)
+        patch = udiffparse.parse("p.patch", data)
         result = patch.apply(before.get)
         assert {**before, **result} == {**dict.fromkeys(before), **after}
         assert set(result) == {name for name in {*before, *after} if before.get(name) != after.get(name)}

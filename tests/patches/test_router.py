@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from build import series, udiff
+from build import series, udiffparse
 from build.settings import REPO, default_store
 from build.store import blob
 
@@ -57,7 +57,7 @@ def release(target: str) -> dict[str, bytes]:
 def patched(target: str) -> dict[str, bytes]:
     files = dict(release(target))
     for patch in series.read(REPO, target, ("vllm",)).of("vllm"):
-        files |= udiff.parse(patch.name, patch.data).apply(files.get)
+        files |= udiffparse.parse(patch.name, patch.data).apply(files.get)
     return files
 
 
