@@ -37,8 +37,11 @@ def main(folder: Path, python: str, platform: str) -> None:
     for step in plan["steps"]:
         install(step, folder, python, platform)
     site = site_packages(python)
-    for path in [*own, VENV / ".lock", *site.glob("*.dist-info/uv_cache.json")]:
+    for path in [*own, VENV / ".lock"]:
         path.unlink(missing_ok=True)
+    for path in site.glob("*.dist-info/uv_cache.json"):  # times of files of this build
+        path.unlink()
+        disown(path.parent, {f"{path.parent.name}/{path.name}"})
     shutil.rmtree(CACHE)
     for path in plan["drop"]:
         (site / path).unlink()
@@ -84,7 +87,7 @@ def dist_info(site: Path, name: str) -> Path:
 
 
 def disown(info: Path, paths: set[str]) -> None:
-    """Take paths out of a RECORD: another distribution's bytes are there."""
+    """Take paths out of a RECORD: they are gone, or another distribution's bytes are there."""
     record = info / "RECORD"
     rows = [row for row in csv.reader(io.StringIO(record.read_text(encoding="utf-8"))) if row[0] not in paths]
     with open(record, "w", encoding="utf-8", newline="") as stream:
