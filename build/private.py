@@ -91,7 +91,7 @@ def up(store: Path, tools: Path, *, network: Mapping[str, str] | None = None) ->
         now = status(store)
         if now.engine:
             return now.engine
-        _end(now.places)  # one that hangs, and what a killed one left: its containerd lives on in the old namespace
+        _end(now.places)  # one that hangs, and what a killed one left: shims of containers live on in the old namespace
         _start(store, now.places, tools, network or {})
         return _ready(now.places)
 

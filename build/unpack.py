@@ -16,7 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from build.canonical import CHUNK
 from build.errors import CommandError, HashMismatchError
@@ -105,7 +105,7 @@ def _plain(raw: IO[bytes], deb: str, suffix: str) -> IO[bytes]:
     if suffix == ".xz":
         return lzma.LZMAFile(raw)
     if suffix == ".gz":
-        return gzip.GzipFile(fileobj=raw)
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
     if suffix == ".zst":
         return io.BytesIO(_unzstd(raw.read()))
     raise ValueError(f"{deb}: no way to read a tar{suffix}")
