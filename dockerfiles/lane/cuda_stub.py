@@ -1,8 +1,8 @@
 """Write the C source of a link stub of the CUDA driver library, from the toolkit's own cuda.h.
 
-Usage: cuda_stub.py WHEELS STUB_C; WHEELS is the folder of the toolkit's wheels. NVIDIA's toolkits ship such a stub (lib/stubs/libcuda.so) but its wheels do not;
-FlashInfer and Triton link with -lcuda at run time. As in NVIDIA's, every function fails with
-CUDA_ERROR_STUB_LIBRARY (34, cuda.h), so that the stub can never pass for a driver.
+Usage: cuda_stub.py WHEELS STUB_C; WHEELS is the folder of the toolkit's wheels. NVIDIA's toolkits ship such a stub
+(lib/stubs/libcuda.so) but its wheels do not; FlashInfer and Triton link with -lcuda at run time. As in NVIDIA's, every
+function fails with CUDA_ERROR_STUB_LIBRARY (34, cuda.h), so that the stub can never pass for a driver.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 STUB_ERROR = 34
 SPECIAL = {
-    "cuGetErrorName": 'int cuGetErrorName(int e, const char **s) { (void)e; *s = "CUDA_ERROR_STUB_LIBRARY"; return 0; }',
-    "cuGetErrorString": 'int cuGetErrorString(int e, const char **s) { (void)e; *s = "link stub, no driver"; return 0; }',
+    name: f'int {name}(int e, const char **s) {{ (void)e; *s = "{text}"; return 0; }}'
+    for name, text in (("cuGetErrorName", "CUDA_ERROR_STUB_LIBRARY"), ("cuGetErrorString", "link stub, no driver"))
 }
 
 
