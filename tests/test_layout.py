@@ -1,5 +1,7 @@
 """The traps of a package called `build`, and what must agree across files."""
 
+import argparse
+import importlib
 import re
 import tomllib
 from importlib import metadata
@@ -11,6 +13,7 @@ import build
 from build import proc
 from build.__main__ import verbs
 from build.errors import BuildError
+from build.settings import add_common_arguments
 
 REPO = Path(__file__).resolve().parent.parent
 COMMAND = re.compile(r"^(?:    |\+ )?(\./nox .*)$", re.MULTILINE)
@@ -80,3 +83,14 @@ def test_every_locked_tool_has_hashes():
         if re.match(r"[a-z0-9-]+==", block):
             assert "--hash=sha256:" in block, block.splitlines()[0]
     assert "://" not in text, "no index, no mirror, no path in a lock"
+
+
+def test_every_option_in_the_readme_exists():
+    parser = argparse.ArgumentParser(conflict_handler="resolve")
+    add_common_arguments(parser)
+    for verb in verbs():
+        importlib.import_module(f"build.commands.{verb}").add_arguments(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    text = re.sub(r"`buildx --output`", "", (REPO / "README.md").read_text())
+    named = set(re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", text)) - {"--engine"}  # pytest's, by tests/conftest.py
+    assert named - known == set()
