@@ -11,9 +11,10 @@ from typing import Any
 
 from .events import Context, Failed, Outcome
 
-# cutlass is nvidia-cutlass-dsl's module; the optional ones are imported where a wheel ships them.
+# cutlass is nvidia-cutlass-dsl's module; DeepGEMM is vLLM's own copy.
 LIBRARIES = ("torch", "triton", "vllm", "flashinfer", "cutlass")
-OPTIONAL = ("vllm.third_party.deep_gemm", "tilelang", "xgrammar", "quack")
+DEEP_GEMM = "vllm.third_party.deep_gemm"
+PARSERS = ("vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.openai.cli_args")  # vLLM 0.32, vLLM 0.22
 
 SERVE_LINE = (
     "deepseek-ai/DeepSeek-V4-Flash", "--max-model-len", "4096", "--kv-cache-dtype", "fp8", "--block-size", "256",
@@ -51,7 +52,7 @@ def check_imports(context: Context) -> Outcome:
         _timed_import(name, modules, findings)
     if findings:
         return Outcome({"driver": driver_note(context), "modules": modules}, findings)
-    for name in (*native_modules(), *(name for name in OPTIONAL if _there(name))):
+    for name in (*native_modules(), *([DEEP_GEMM] if _there(DEEP_GEMM) else [])):
         _timed_import(name, modules, findings)
     return Outcome({"driver": driver_note(context), "modules": modules}, findings)
 
@@ -92,14 +93,12 @@ def check_platform(context: Context) -> Outcome:
 
 def check_serve_parser(context: Context) -> Outcome:
     """``vllm serve`` builds its parser, renders its help and takes a real command line; nothing is started."""
-    from vllm.entrypoints.openai.cli_args import make_arg_parser  # noqa: PLC0415
+    from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
 
-    try:
-        from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
-    except ImportError:
-        from vllm.utils import FlexibleArgumentParser  # noqa: PLC0415
-
-    parser = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
+    place = next((name for name in PARSERS if _there(name)), None)
+    if place is None:
+        raise Failed("this vLLM has its parser at none of the known places", {"looked at": PARSERS})
+    parser = importlib.import_module(place).make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
     options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
     parsed = parser.parse_args([*SERVE_LINE])
     evidence = {
