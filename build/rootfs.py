@@ -37,7 +37,8 @@ WORK_BYTES = 3_000_000_000
 
 def rootfs_id(debset: DebSet) -> str:
     """The id of the root file system that these packages make."""
-    recipe = [FORM, EXCLUDED, INCLUDED, hashlib.sha256(HOOK.read_bytes()).hexdigest()]
+    steps = [line for line in HOOK.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    recipe = [FORM, EXCLUDED, INCLUDED, steps]
     debs = sorted(deb.sha256 for deb in debset.debs)
     return digest({"recipe": recipe, "debs": debs, "epoch": debset.epoch, "suite": debset.suite, "arch": debset.arch})
 

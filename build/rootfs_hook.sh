@@ -6,8 +6,9 @@
 # where both are of one architecture).
 #
 # The tools root's own dpkg unpacks, and while the packages' scripts run inside, the tools root's programs lie over
-# the new root's: the same programs, of this machine's architecture. Emulated, this took 250 seconds instead of 35,
-# most of it in byte-compiling Python's library and in hashing certificates, to the same bytes.
+# the new root's: the same programs, of this machine's architecture. That gives the same bytes as emulating them all
+# (a test compares) for a fifth of the processor time: 26 s instead of 134 s, most of it in byte-compiling Python's
+# library and in hashing certificates.
 set -eu
 root=$1
 cd /
