@@ -93,3 +93,11 @@ def test_the_small_target_is_built_passes_its_checks_and_is_the_same_everywhere(
     digests[request.node.name] = re.findall(r"^spark-runtime:tiny +(sha256:[0-9a-f]{64})$", printed, re.MULTILINE)
     assert len({tuple(digest) for digest in digests.values()}) == 1, digests
     assert all(len(digest) == 1 for digest in digests.values()), digests
+
+
+def test_the_main_job(machine):
+    """The README's first command as it stands, from nothing, and the image's own checks."""
+    if machine.user == "root":
+        pytest.skip("once is enough, and the user with sudo has the harder way")
+    assert "spark-runtime:v0.32" in machine.run("./nox -s build")
+    assert "0 failed" in machine.run("./nox -s smoke")
