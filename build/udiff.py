@@ -92,16 +92,17 @@ def _apply_file(name: str, change: FileChange, before: bytes | None) -> bytes | 
 
 def _check_hunk(name: str, change: FileChange, hunk: Hunk, lines: list[bytes], start: int) -> None:
     end = start + len(hunk.old)
-    if tuple(lines[start:end]) == hunk.old:
-        # Without full context a hunk could fit a place it was not written for (git's -C1 and -U1).
-        if hunk.leading < CONTEXT and start > 0:
-            raise _refused(name, change, f"hunk {hunk.number}: fewer than {CONTEXT} lines of context before it")
-        if hunk.trailing < CONTEXT and end < len(lines):
-            raise _refused(name, change, f"hunk {hunk.number}: fewer than {CONTEXT} lines of context after it")
+    # Without full context a hunk could fit a place it was not written for (git's -C1 and -U1).
+    short = "before" if hunk.leading < CONTEXT and start > 0 else ""
+    short = short or ("after" if hunk.trailing < CONTEXT and end < len(lines) else "")
+    fits = tuple(lines[start:end]) == hunk.old
+    if fits and not short:
         return
     new_start = hunk.new_start - 1 if hunk.new else hunk.new_start
     if hunk.new and tuple(lines[new_start : new_start + len(hunk.new)]) == hunk.new:
         raise _already(name, change, f"hunk {hunk.number}: its new lines stand at line {hunk.new_start}")
+    if fits:
+        raise _refused(name, change, f"hunk {hunk.number}: fewer than {CONTEXT} lines of context {short} it")
     raise _refused(name, change, _difference(hunk, lines, start))
 
 

@@ -4,28 +4,21 @@ Needs torch and NumPy, and the release's archive and wheel in the store; what ru
 A mutant is a patched file with one defect that a plausible router has: a case must see it.
 """
 
-import functools
 import importlib.util
 import json
 import subprocess
 import sys
-import tarfile
-import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from build import series, udiffparse
-from build.settings import REPO, default_store
-from build.store import blob
+from build.settings import REPO
+from tests.patches import releases
 
-STORE = default_store()  # before a test's own store replaces it
 CHECKS = REPO / "dockerfiles" / "image" / "checks"
 ROUTER = "vllm/model_executor/layers/fused_moe/router"
 FALLBACK = f"{ROUTER}/topk_softplus_sqrt_torch.py"
 OPS = "vllm/_custom_ops.py"
-FILES = (OPS, f"{ROUTER}/fused_topk_bias_router.py", f"{ROUTER}/dsv4_topk.py")
 TARGETS = ("v0.32", "v0.22")
 TRITON = "triton-kernel-in-the-interpreter"
 
@@ -35,30 +28,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@functools.cache
 def release(target: str) -> dict[str, bytes]:
     """The router's files as released, and the library with the fused kernels."""
-    lock = tomllib.loads((REPO / "lock" / f"{target}.toml").read_text())
-    archive = blob(STORE, lock["components"]["vllm"]["archive"]["sha256"])
-    wheel = blob(STORE, next(w["sha256"] for w in lock["wheels"] if w["name"] == "vllm"))
-    if not (archive.exists() and wheel.exists()):
-        pytest.skip(f"the archive and the wheel of {target} are not in the store: nox -s fetch -- --target {target}")
-    files = {}
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = member.name.partition("/")[2]
-            if path in FILES:
-                files[path] = tar.extractfile(member).read()
-    with zipfile.ZipFile(wheel) as whole:
-        files |= {name: whole.read(name) for name in whole.namelist() if name.startswith("vllm/_moe_C")}
-    return files
+    return {**releases.sources(target), **router(target), **releases.from_wheel(target, "vllm/_moe_C")}
 
 
 def patched(target: str) -> dict[str, bytes]:
-    files = dict(release(target))
-    for patch in series.read(REPO, target, ("vllm",)).of("vllm"):
-        files |= udiffparse.parse(patch.name, patch.data).apply(files.get)
-    return files
+    return {**release(target), **releases.patched(target)}
+
+
+def router(target: str) -> dict[str, bytes]:
+    """The module that callers call; the series of 0.22 does not touch it, so it is the wheel's."""
+    return releases.from_wheel(target, f"{ROUTER}/fused_topk_bias_router.py")
 
 
 def run(folder: Path, files: dict[str, bytes]) -> dict[str, dict]:

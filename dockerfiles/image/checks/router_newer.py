@@ -111,21 +111,19 @@ def triton_kernel_in_the_interpreter() -> str | None:
         return None
     kernel = _interpreted()
     asked = 0
-    for experts in COUNTS:
-        ask = question(experts, 9)
+    mask, tokens = np.array([False] * 7 + [True] * 2), np.arange(38, 47, dtype=np.int32)  # sentinel 40: rows 2 to 6
+    for experts, padding, sentinel in ((144, None, 0), (144, mask, 0), (160, None, 40)):
+        ask = question(experts, 9, padding=padding, tokens=tokens, sentinel=sentinel)
         ask.logits[0], ask.logits[1, ::2], ask.logits[2], ask.logits[3] = np.nan, np.nan, -np.inf, 0.0
-        tokens = np.arange(38, 47, dtype=np.int32)  # rows 2 to 6 are image tokens
-        for padding, sentinel in ((None, 0), (np.array([False] * 7 + [True] * 2), 0), (None, 40)):
-            ask.padding, ask.sentinel, ask.tokens = padding, sentinel, tokens
-            ask.image_bias = ask.bias[::-1].copy()
-            weights, ids = kernel.dsv4_topk(
-                tensor(ask.logits), tensor(ask.bias), torch.int32, ask.scale, is_padding=tensor(padding),
-                input_ids=tensor(tokens), bias_vl=tensor(ask.image_bias), image_sentinel_lo=sentinel,
-            )  # fmt: skip
-            fault = judge(ask, weights.numpy(), ids.numpy())
-            if fault:
-                raise Wrong(f"E={experts}, padding {padding is not None}, sentinel {sentinel}: {fault}")
-            asked += len(ids)
+        ask.image_bias = ask.bias[::-1].copy()
+        weights, ids = kernel.dsv4_topk(
+            tensor(ask.logits), tensor(ask.bias), torch.int32, ask.scale, is_padding=tensor(padding),
+            input_ids=tensor(tokens), bias_vl=tensor(ask.image_bias), image_sentinel_lo=sentinel,
+        )  # fmt: skip
+        fault = judge(ask, weights.numpy(), ids.numpy())
+        if fault:
+            raise Wrong(f"E={experts}, padding {padding is not None}, sentinel {sentinel}: {fault}")
+        asked += len(ids)
     return f"{asked} rows, with NaN, -inf, padding and image tokens among them"
 
 
