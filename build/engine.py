@@ -24,21 +24,21 @@ TLS_VARIABLES = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS", "SSH_AUT
 def find(settings: Settings, *, start: bool = True) -> Engine:
     """The engine to use: the user's, if it answers and has what is needed, else the private one.
 
-    ``start``: whether the private one may be started. Raises :class:`EngineError` naming what the user's lacks and
-    why the private one cannot be had.
+    A private one that runs already is kept to, unless DOCKER_HOST names another. ``start``: whether the private one
+    may be started. Raises :class:`EngineError` naming what the user's lacks and why the private one cannot be had.
     """
     running = private.status(settings.store).engine
-    if running:
+    if running and "DOCKER_HOST" not in os.environ:
         return running
     answer = dockerapi.ask(dockerapi.user_url())
     if answer.engine:
         return answer.engine
     lack = "; ".join(answer.lacks)
-    if not start:
+    if not running and not start:
         raise EngineError("no engine can do the work", why=lack, todo="start the private one: nox -s engine -- up")
-    say(f"{lack}: using a private engine")
+    say(f"{lack}: using the private engine")
     try:
-        return up(settings)
+        return running or up(settings)
     except EngineError as error:
         raise EngineError(
             "no engine can do the work",
@@ -84,14 +84,15 @@ def buildx(engine: Engine, settings: Settings) -> tuple[list[str], dict[str, str
 
 
 def buildkit_version(engine: Engine, settings: Settings) -> str:
-    """The version of the BuildKit in ``engine``, as buildx tells it; empty where it does not."""
+    """The version of the BuildKit in ``engine``, as buildx tells it; empty where it does not (Debian's is v0.0.0)."""
     argv, environment = buildx(engine, settings)
     try:
         told = proc.run([*argv, "inspect", "default"], env=environment).stdout
     except BuildError:
         return ""
     lines = (line.partition(":") for line in told.splitlines())
-    return next((value.strip() for name, _, value in lines if name.strip() == "BuildKit version"), "")
+    told = next((value.strip() for name, _, value in lines if name.strip() == "BuildKit version"), "")
+    return "" if told.startswith("v0.0.0") else told
 
 
 def loader(root: Path) -> list[str]:

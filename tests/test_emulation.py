@@ -1,10 +1,12 @@
 """Emulation: reading and writing binfmt_misc's own language."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from build import emulation
+from build.errors import EmulationError
 
 ENTRY = """\
 {state}
@@ -60,3 +62,22 @@ def test_the_error_says_what_to_run():
     assert "mount -t binfmt_misc" in error.todo
     assert "/store/qemu" in error.todo
     assert error.exit_code == 41
+
+
+def test_without_root_and_sudo_the_commands_are_named(tmp_path, monkeypatch):
+    (tmp_path / "tools/usr/bin").mkdir(parents=True)
+    (tmp_path / "tools" / emulation.QEMU).write_text("qemu")
+    monkeypatch.setattr(emulation, "needed", lambda: True)
+    monkeypatch.setattr(emulation, "registered", lambda: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EmulationError) as caught:
+        emulation.ensure(tmp_path / "store", tmp_path / "tools")
+    assert "there is no sudo" in caught.value.why
+    assert str(tmp_path / "store/emulation/qemu-aarch64") in caught.value.todo
+
+
+def test_an_arm64_machine_needs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(emulation, "needed", lambda: False)
+    assert emulation.ensure(tmp_path, tmp_path) is False
+    assert not list(tmp_path.iterdir())

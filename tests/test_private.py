@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build import engine, jail, private
+from build import engine, host, jail, private
 from build.errors import EngineError
 from build.models import Settings
 
@@ -56,6 +56,22 @@ def test_no_running_engine_is_found_without_starting_one(tmp_path, monkeypatch):
         engine.find(settings, start=False)
     assert "no engine answers" in caught.value.why
     assert "nox -s engine -- up" in caught.value.todo
+
+
+def test_without_root_and_sudo_the_lack_and_the_way_out_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "RUN", tmp_path / "run")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr(host, "tools", lambda _: tmp_path)
+    with pytest.raises(EngineError) as caught:
+        engine.find(Settings(repo=tmp_path, store=tmp_path))
+    assert caught.value.exit_code == 40
+    assert "no engine answers" in caught.value.why
+    assert "needs root" in caught.value.why
+    assert "there is no sudo" in caught.value.why
+    assert "as root" in caught.value.todo
+    assert "containerd-snapshotter" in caught.value.todo
 
 
 def test_the_jails_command_line(tmp_path):

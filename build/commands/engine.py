@@ -41,7 +41,7 @@ def _tell(settings: Settings, found: Engine) -> int:
     buildkit = engine.buildkit_version(found, settings)
     if settings.json:
         return _result(settings, {"url": found.url, "version": found.version, "buildkit": buildkit})
-    print(f"Docker Engine {found.version} (BuildKit {buildkit or 'unknown'}) at {found.url}")
+    print(f"Docker Engine {found.version}{f' (BuildKit {buildkit})' if buildkit else ''} at {found.url}")
     return 0
 
 

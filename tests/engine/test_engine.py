@@ -79,6 +79,14 @@ def test_builder_runs_python_in_a_build_without_network(running, settings, tmp_p
     build(running, settings, folder, "test-builder")
 
 
+def test_an_engine_of_the_users_own_is_taken_if_it_can_do_the_work(running, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", running.url)
+    found = engine.find(own_settings(tmp_path), start=False)
+    assert (found.url, found.private) == (running.url, False)
+    argv, env = engine.buildx(found, own_settings(tmp_path / "other"))
+    assert "Status:           running" in proc.run([*argv, "inspect", "default"], env=env).stdout
+
+
 def test_images_survive_a_stop_and_a_murder(settings, tmp_path):
     running = engine.up(settings)
     build(running, settings, context(tmp_path / "context"), "test-survivor")
