@@ -66,7 +66,8 @@ def machine(request, tmp_path_factory):
     if name:  # apt's sources stay Debian's: no Ubuntu mirror is reached here
         (root / "etc/os-release").unlink()
         (root / "etc/os-release").write_text(f"ID={name}\nID_LIKE=debian\n")
-    return Machine(root=root, user=user)
+    yield Machine(root=root, user=user)
+    proc.run(proc.as_root(["rm", "-rf", root], purpose="removing a root"))
 
 
 def test_nothing_is_there(machine):
