@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -187,3 +188,18 @@ def test_a_machine_without_git(settings, monkeypatch):
         sourcetree.ensure(settings, component(git=GitSource(url="x", tag="", commit="1" * 40, tree="")))
     assert "source archive" in caught.value.todo
     assert leftovers(settings) == []
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_interruption_leaves_nothing_and_the_next_run_is_whole(settings, monkeypatch, trouble):
+    kept = component(keep(settings, archive(FILES)))
+
+    def broken(*_):
+        raise trouble
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", broken)
+        with pytest.raises(type(trouble)):
+            sourcetree.ensure(settings, kept)
+    assert leftovers(settings) == []
+    assert (sourcetree.ensure(settings, kept) / "pkg/a.py").exists()
