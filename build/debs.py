@@ -201,12 +201,8 @@ def _configure(request: Request, mirror: str, folder: Path, keyring: Path) -> Pa
 
 
 def _apt(argv: Sequence[str], config: Path) -> str:
-    # APT_CONFIG is read after the host's own configuration, so ours wins.
-    return proc.run(argv, env={**proc.network_env(), **_ca_settings(), "APT_CONFIG": os.fspath(config)}).stdout
-
-
-def _ca_settings() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
+    # APT_CONFIG is read first and names another Dir::Etc, so that nothing below the host's /etc/apt is read.
+    return proc.run(argv, env={**proc.network_env(), "APT_CONFIG": os.fspath(config)}).stdout
 
 
 def _last_line(error: BuildError) -> str:

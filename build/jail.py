@@ -138,15 +138,24 @@ def enter(jail: Jail) -> None:
 
 
 def _point(root: str, target: str, *, like: str) -> str:
-    """A mount point below ``root``, made where it is missing: a file for a file, a folder for all else."""
+    """A mount point below ``root``, made where it is missing: a file for a file, a folder for all else.
+
+    What is made belongs to the root's owner, who must be able to remove the root without being root.
+    """
     place = os.path.join(root, target.strip("/"))
-    if os.path.isdir(like):
-        os.makedirs(place, exist_ok=True)
-    elif not os.path.lexists(place):
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(place, "xb"):
-            pass
-    return place
+    missing = []
+    while not os.path.lexists(place):
+        missing.append(place)
+        place = os.path.dirname(place)
+    owner = os.stat(root)
+    for made in reversed(missing):
+        if made == missing[0] and not os.path.isdir(like):
+            with open(made, "xb"):
+                pass
+        else:
+            os.mkdir(made, 0o755)
+        os.chown(made, owner.st_uid, owner.st_gid)
+    return missing[0] if missing else place
 
 
 def _mount(source: str | None, target: str, flags: int, *, kind: str | None = None, data: str | None = None) -> None:

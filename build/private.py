@@ -135,10 +135,13 @@ def daemon_json(where: Places, gid: int) -> dict[str, Any]:
 def _start(store: Path, where: Places, tools: Path, network: Mapping[str, str]) -> None:
     etc = where.home / "etc"
     etc.mkdir(parents=True, exist_ok=True)
-    gid = int(os.environ.get("SUDO_GID", os.getgid()))
+    uid, gid = (int(os.environ.get(name, own)) for name, own in (("SUDO_UID", os.getuid()), ("SUDO_GID", os.getgid())))
     (etc / "daemon.json").write_text(json.dumps(daemon_json(where, gid), indent=1) + "\n")
     data = where.home / "data"
     _as_root(["mkdir", "-p", str(data), str(where.run)])
+    # The socket is as good as root: its folder is its user's alone, whoever else is in the socket's group.
+    _as_root(["chown", f"{uid}:{gid}", str(where.run)])
+    _as_root(["chmod", "700", str(where.run)])
     binds = [
         (where.run, str(where.run)),
         (data, "/var/lib/docker"),
@@ -213,6 +216,12 @@ def _daemon(where: Places) -> int | None:
     """The daemon's pid, if the process that its pid file names is really it (pids are used again)."""
     try:
         pid = int(where.pid_file.read_text())
+    except PermissionError as error:
+        raise EngineError(
+            "the private engine of this store is another user's",
+            why=str(error),
+            todo="keep a store of your own (--store DIR), or stop theirs: nox -s engine -- down, as that user",
+        ) from error
     except (OSError, ValueError):
         return None
     return pid if f"--pidfile={where.pid_file}" in _arguments(pid) else None
