@@ -91,3 +91,7 @@ def test_a_failed_check_is_an_error_after_the_reports_are_written(tmp_path, caps
     assert "linux/amd64" in caught.value.why
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "stem.json").read_text())
     assert (tmp_path / "stem.xml").exists()
+
+
+def test_a_foreign_image_needs_no_uv():
+    assert command.arm64_uv(SimpleNamespace(repo=None), image(target="")) is None

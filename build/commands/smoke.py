@@ -7,7 +7,6 @@ not ours gets the checks that fit any image. What needs a GPU is skipped, with t
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     checks = [_platform(image)]
     if checks[0].status == report.PASSED:
         ours = settings.repo / CHECKS if image.foreign or args.our_checks else None
-        luggage = smoke.Luggage(uv=arm64_uv(settings, args.target), checks=ours)
+        luggage = smoke.Luggage(uv=arm64_uv(settings, image), checks=ours)
         smoke.run(client, image, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
         checks += heard.ended
     made = Report(
@@ -134,33 +133,29 @@ def built_image(settings: Settings, target: str | None) -> str:
     return known.image
 
 
-def arm64_uv(settings: Settings, target: str | None) -> Path | None:
-    """The locked uv for arm64, unpacked in the store; None, with a warning, where it cannot be had."""
-    job = steps.load(settings, target)
-    wheel = next((item for item in job.lock.tools if "aarch64" in item.file), None)
-    if wheel is None:
-        warn("the lock has no uv for arm64: the metadata check will be skipped")
+def arm64_uv(settings: Settings, image: smoke.Image) -> Path | None:
+    """The locked uv for arm64, unpacked in the store, for the metadata check; None where no check needs it.
+
+    Where it cannot be had that check is skipped, with the reason, and a warning says why.
+    """
+    if image.foreign:
         return None
-    made = settings.store / "trees" / wheel.sha256 / "uv"
-    if made.is_file():
-        return made
     try:
+        job = steps.load(settings, image.target if image.target in read_intent(settings.repo).targets else None)
+        wheel = next(item for item in job.lock.tools if "aarch64" in item.file)
         steps.fetch_python(settings, [wheel], [job.environment])
-    except BuildError as error:
-        warn(f"no uv for arm64 could be had, the metadata check will be skipped ({error.what})")
+    except (BuildError, StopIteration) as error:
+        warn(f"no uv for arm64 can be had, so the metadata check is skipped: {error}")
         return None
-    with zipfile.ZipFile(store.blob(settings.store, wheel.sha256)) as archive:
-        member = next(item for item in archive.namelist() if item.endswith("/scripts/uv"))
-        data = archive.read(member)
-    made.parent.mkdir(parents=True, exist_ok=True)
-    partial = made.with_name("uv.partial")
-    partial.write_bytes(data)
-    partial.chmod(0o755)
-    partial.replace(made)
+    made = settings.store / "roots" / f"uv-{wheel.sha256}"
+    if not made.is_file():
+        with (
+            store.scratch(settings.store, "uv") as folder,
+            zipfile.ZipFile(store.blob(settings.store, wheel.sha256)) as archive,
+        ):
+            member = next(name for name in archive.namelist() if name.endswith(".data/scripts/uv"))
+            unpacked = Path(archive.extract(member, folder))
+            unpacked.chmod(0o755)
+            made.parent.mkdir(parents=True, exist_ok=True)
+            unpacked.replace(made)
     return made
-
-
-def read_report(path: Path) -> dict[str, object]:
-    """A written report, as plain values."""
-    loaded: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
