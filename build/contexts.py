@@ -33,6 +33,11 @@ def sync(folder: Path, entries: Mapping[str, bytes | Path]) -> int:
     return changed
 
 
+def changes(folder: Path, entries: Mapping[str, bytes | Path]) -> tuple[str, ...]:
+    """The entries that :func:`sync` would write anew."""
+    return tuple(path for path, content in entries.items() if not _holds(folder / path, content))
+
+
 def _files(folder: Path) -> set[str]:
     return {
         os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in os.walk(folder) for name in names

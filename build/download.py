@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build import store as stores
-from build.canonical import CHUNK
 from build.console import human_bytes
 from build.errors import HashMismatchError, NetworkError, OfflineError
 
@@ -29,6 +28,7 @@ WORKERS = 8
 TRIES = 5
 BACKOFF_SECONDS = 0.5
 TIMEOUT_SECONDS = (15, 60)
+PIECE = 1 << 16  # bytes; a cut loses at most one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,11 @@ Progress = Callable[[int], None]  # told the bytes that came in, from several th
 
 
 class _Gone(Exception):  # noqa: N818 - a signal between two functions, never shown
-    """This place does not have the file (or has other bytes): try the next."""
+    """This place does not have the file: try the next."""
+
+
+class _Wrong(_Gone):
+    """This place has other bytes under the file's name."""
 
 
 def missing(store: Path, downloads: Sequence[Download]) -> tuple[Download, ...]:
@@ -111,7 +115,7 @@ def _fetch_one(
             try:
                 _from_place(session, store, item, url, progress, stop)
             except _Gone as gone:
-                wrong = wrong or "sha256" in str(gone)
+                wrong = wrong or isinstance(gone, _Wrong)
                 reasons.append(str(gone))
             else:
                 return
@@ -174,13 +178,18 @@ def _receive(
         if progress is not None and not fresh:
             progress(have)
         with open(part, "wb" if fresh else "ab") as stream:
-            for piece in answer.iter_content(CHUNK):
+            for piece in answer.iter_content(PIECE):
                 if stop.is_set():
                     raise _Gone("stopped")
                 stream.write(piece)
                 if progress is not None:
                     progress(len(piece))
-    if part.stat().st_size < item.size:
+        promised = int(answer.headers.get("Content-Length", -1))
+    size = part.stat().st_size
+    if size < item.size and promised >= 0 and size == (0 if fresh else have) + promised:
+        part.unlink()
+        raise _Wrong(f"{_place(url)}: {human_bytes(size)} instead of {human_bytes(item.size)}")
+    if size < item.size:
         raise requests.ConnectionError("the connection was cut")
 
 
@@ -190,7 +199,7 @@ def _admit(store: Path, item: Download, url: str, part: Path) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != item.sha256:
         part.unlink()
-        raise _Gone(
+        raise _Wrong(
             f"{_place(url)}: sha256 {found} ({human_bytes(size)}) instead of {item.sha256} ({human_bytes(item.size)})"
         )
     target = stores.blob(store, item.sha256)

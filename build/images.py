@@ -25,7 +25,8 @@ def facts(client: docker.DockerClient, name: str) -> ImageFacts | None:
     import docker.errors  # noqa: PLC0415
 
     try:
-        found: dict[str, Any] = client.api.inspect_image(name)
+        api: Any = client.api
+        found: dict[str, Any] = api.inspect_image(name)
     except docker.errors.ImageNotFound:
         return None
     return ImageFacts(

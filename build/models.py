@@ -164,11 +164,15 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a build gave: the image's name and manifest digest in an engine, and its compressed size in bytes."""
+    """What a build gave: the image's name and manifest digest in an engine, and its compressed size in bytes.
+
+    ``base``: the id of what its lower layers were made from.
+    """
 
     target: str
     image: str
     digest: str
     chain_id: str
+    base: str
     engine: str
     size: int

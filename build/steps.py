@@ -5,9 +5,12 @@ Above the modules and below ``build/commands``: it composes them, and holds no m
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -161,18 +164,31 @@ def grouped(job: Job) -> tuple[LayerPlan, ...]:
 
 def planned(job: Job) -> tuple[LayerPlan, ...]:
     """The layers as they are installed; every overlap of wheels is resolved or an error."""
-    records = {w.name: wheels.record(_blob(job, w)) for w in job.lock.wheels}
-    found = wheels.overlaps(records)
+    found = overlaps(job)
     declared = [(item.winner, item.over) for item in job.target.overlaps]
     return _plan(job, found, wheels.winners(found, declared))
 
 
-def _plan(job: Job, overlaps: Sequence[wheels.Overlap], winners: dict[str, str]) -> tuple[LayerPlan, ...]:
+def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
+    """What the target's wheels both write, from their RECORDs; read once for a set of wheels."""
+    kept = job.settings.store / "trees" / f"overlaps-{digest(sorted(w.sha256 for w in job.lock.wheels))}.json"
+    with suppress(OSError, ValueError, TypeError):
+        rows = json.loads(kept.read_text(encoding="utf-8"))
+        return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
+    found = wheels.overlaps({w.name: wheels.record(_blob(job, w)) for w in job.lock.wheels})
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with store.scratch(job.settings.store, "overlaps") as folder:
+        (folder / kept.name).write_text(json.dumps([asdict(item) for item in found]), encoding="utf-8")
+        os.replace(folder / kept.name, kept)
+    return found
+
+
+def _plan(job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str]) -> tuple[LayerPlan, ...]:
     return plan_layers(
         job.lock.wheels,
         [layer.name for layer in job.intent.layers],
         job.intent.layer_of,
-        overlaps=overlaps,
+        overlaps=found,
         winners=winners,
         patched=patched_distributions(job),
     )

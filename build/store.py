@@ -7,6 +7,7 @@ A name without a scratch prefix is whole: everything is made under ``scratch/`` 
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import fcntl
 import json
@@ -15,7 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from build.canonical import file_sha256
@@ -49,6 +50,13 @@ def verify(store: Path, file: str, sha256: str) -> None:
             why=f"expected sha256 {sha256}, found {found}",
             todo="run the same command again: it fetches the file anew",
         )
+
+
+def verify_all(store: Path, files: Iterable[tuple[str, str]]) -> None:
+    """:func:`verify` for many (file name, sha256) pairs, in parallel; the first bad one ends it."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for job in [pool.submit(verify, store, file, sha256) for file, sha256 in files]:
+            job.result()
 
 
 @contextlib.contextmanager

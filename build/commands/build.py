@@ -7,10 +7,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from build import assemble, buildx, emulation, engine, host, steps, store
 from build.console import human_bytes, say, step
+from build.errors import ImageBuildError
 from build.models import Built, Settings
 from build.settings import add_target_argument
 
@@ -35,22 +37,37 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         known = assemble.read_built(settings.store, job.name)
         if known and not (args.output or args.no_cache) and assemble.is_there(client, chosen, known, chain):
             return tell(settings, known, start, fresh=False)
-        steps.fetch_all(job)
-        patched = steps.patched_files(job)
-        emulation.ensure(settings.store, host.tools(settings))
-        rootfs = host.rootfs_tar(settings, job.target.rootfs)
-        builder = host.builder_tar(settings)
-        store.require_space(settings.store, assemble.disk_needed(job), f"building {job.name}")
-        with step("write the build contexts"):
-            contexts = assemble.write(job, chain, patched, rootfs=rootfs, builder=builder)
+        contexts = prepare(job, chain, known)
+        request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
         argv, env = engine.buildx(chosen, settings)
-        request = assemble.request(job, contexts, chain, output=args.output)
         with step(f"build {job.name} ({chain[:12]})"):
-            metadata = buildx.build(argv, env, replace(request, no_cache=args.no_cache), verbose=settings.verbose)
+            metadata = image(job, argv, env, request)
         if args.output:
             return 0
-        built = assemble.record(settings.store, job.name, chosen, client, chain, metadata)
+        built = assemble.record(job, chosen, client, chain, metadata)
     return tell(settings, built, start, fresh=True)
+
+
+def prepare(job: steps.Job, chain: str, known: Built | None) -> assemble.Contexts:
+    """Everything that BuildKit needs, verified and in place."""
+    settings = job.settings
+    store.require_space(settings.store, assemble.disk_needed(job, known), f"building {job.name}")
+    steps.fetch_all(job)
+    patched = steps.patched_files(job)
+    emulation.ensure(settings.store, host.tools(settings))
+    rootfs = host.rootfs_tar(settings, job.target.rootfs)
+    builder = host.builder_tar(settings)
+    with step("write the build contexts"):
+        return assemble.write(job, chain, patched, rootfs=rootfs, builder=builder)
+
+
+def image(job: steps.Job, buildx_argv: list[str], env: dict[str, str], request: buildx.Request) -> Mapping[str, object]:
+    """Let BuildKit build; when a step fails, say so if it is for a wheel that went bad in the store."""
+    try:
+        return buildx.build(buildx_argv, env, request, verbose=job.settings.verbose)
+    except ImageBuildError:
+        assemble.verify(job)
+        raise
 
 
 def tell(settings: Settings, built: Built, start: float, *, fresh: bool) -> int:

@@ -128,7 +128,8 @@ def show(job: steps.Job, chain: str, found: list[Step]) -> None:
     total = sum(item.download for item in todo)
     print(f"chain id   {chain}")
     print(f"download   {human_bytes(total)}")
-    print(f"disk       {human_bytes(total + assemble.disk_needed(job))} at the peak, {human_bytes(free)} free")
+    peak = total + assemble.disk_needed(job, assemble.read_built(job.settings.store, job.name))
+    print(f"disk       {human_bytes(peak)} at the peak, {human_bytes(free)} free")
     print(f"time       about {_minutes(sum(item.seconds for item in todo))} on two cores, downloads aside")
 
 
