@@ -17,17 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build import dockerapi, jail, proc
+from build import dockerapi, jail, proc, processes
 from build import store as stores
 from build.errors import EngineError
 from build.models import Engine
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
+KILL_SECONDS = 5.0
 LOG_LINES = 15
 RUN = Path("/run/spark-runtime")
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 JAIL_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+PROGRAMS = ("dockerd", "containerd", "containerd-shim-runc-v2")
 PURPOSE = "the private engine"
 
 
@@ -201,12 +203,12 @@ def _end(where: Places) -> bool:
     pid = _daemon(where)
     if pid:
         _as_root(["kill", "-TERM", str(pid)], check=False)
-        _wait_gone([pid], STOP_SECONDS)
+        processes.wait_for_end([pid], STOP_SECONDS)
     for sign in (signal.SIGTERM, signal.SIGKILL):
         left = _ours(where)
         if left:
             _as_root(["kill", f"-{sign.name.removeprefix('SIG')}", *map(str, left)], check=False)
-            _wait_gone(left, 5)
+            processes.wait_for_end(left, KILL_SECONDS)
     if where.run.exists():
         _as_root(["rm", "-rf", "--one-file-system", "--", str(where.run)])
     return pid is not None
@@ -224,32 +226,12 @@ def _daemon(where: Places) -> int | None:
         ) from error
     except (OSError, ValueError):
         return None
-    return pid if f"--pidfile={where.pid_file}" in _arguments(pid) else None
+    return pid if f"--pidfile={where.pid_file}" in processes.arguments(pid) else None
 
 
 def _ours(where: Places) -> list[int]:
-    """Every process of this engine: dockerd, its containerd, its shims; all name its run folder."""
-    mark = f"{where.run}/"
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
-    daemons = ("dockerd", "containerd", "containerd-shim-runc-v2")
-    return [
-        pid
-        for pid in pids
-        if (found := _arguments(pid)) and os.path.basename(found[0]) in daemons and any(mark in arg for arg in found)
-    ]
-
-
-def _arguments(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
-def _wait_gone(pids: Sequence[int], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(_arguments(pid) for pid in pids):
-        time.sleep(0.05)
+    """Every process of this engine: all name its run folder."""
+    return processes.naming(f"{where.run}/", programs=PROGRAMS)
 
 
 def _as_root(argv: Sequence[str], *, check: bool = True) -> None:

@@ -20,6 +20,7 @@ from build.errors import EngineError
 from build.models import Deb, DebSet
 
 FORM = 2  # counts changes of the recipe that the tables below do not show
+UNPACKED_RATIO = 4  # bytes on disk to bytes of .debs, rounded up from what was seen
 LEFT_OUT = ("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/")
 KEPT_QEMU = ("qemu-aarch64", "qemu-arm64")
 FOLDERS = ("dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var/lib", "var/tmp")
@@ -85,6 +86,8 @@ def ensure(store: Path, debset: DebSet) -> Path:
     with stores.locked(store, f"root-{debset.root}-{debset.arch}"):
         if made.is_dir():
             return made
+        size = UNPACKED_RATIO * sum(deb.size for deb in debset.debs)
+        stores.require_space(store, size, f"the {debset.root} root")
         with stores.scratch(store, f"root-{debset.root}") as folder:
             root = folder / "root"
             root.mkdir(mode=0o755)

@@ -15,7 +15,7 @@ EDGES = {
     "engine": {"dockerapi", "host", "private"},
     "layers": {"wheels"},
     "patched": {"patchwork", "series", "sourcetree", "udiffparse", "wheels"},
-    "private": {"dockerapi"},
+    "private": {"dockerapi", "processes"},
     "render": {"layers"},
     "rootfs": {"unpack"},
     "roots": {"unpack"},

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from build import engine, host, private, proc
+from build import engine, host, private, proc, processes
 from build.settings import REPO
 from tests.engine.kit import own_settings
 
@@ -56,7 +56,7 @@ def test_two_starts_at_once_make_one_engine(settings):
     assert [start.returncode for start in starts] == [0, 0], answers
     assert len({json.loads(out)["url"] for out, _ in answers}) == 1
     mine = private._ours(private.places(settings.store))
-    assert len([pid for pid in mine if "dockerd" in private._arguments(pid)[0]]) == 1
+    assert len([pid for pid in mine if "dockerd" in processes.arguments(pid)[0]]) == 1
 
 
 def test_it_can_do_the_work(running, settings):
@@ -98,7 +98,7 @@ def test_images_survive_a_stop_and_a_murder(settings, tmp_path):
     running = engine.up(settings)
     pid = private.status(settings.store).pid
     os.kill(pid, signal.SIGKILL)
-    while private._arguments(pid):
+    while processes.arguments(pid):
         time.sleep(0.05)
     assert private.status(settings.store).running is False
     running = engine.up(settings)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from build import emulation, host, rootfs
+from build import emulation, host, proc, rootfs, roots
 from build import store as stores
 from build.canonical import file_sha256
-from build.errors import HashMismatchError
+from build.errors import HashMismatchError, SpaceError
 from build.settings import REPO, default_store
 from tests.engine.kit import own_settings
 
@@ -117,3 +117,25 @@ def test_a_damaged_package_ends_it_before_anything_is_made(tmp_path, debset):
     assert not blob.exists()
     assert not rootfs.place(settings.store, debset).exists()
     assert list((settings.store / "scratch").iterdir()) == []
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A store on a file system of 40 MB."""
+    proc.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", tmp_path])
+    try:
+        yield own_settings(tmp_path)
+    finally:
+        proc.run(["umount", tmp_path])
+
+
+def test_a_small_disk_is_met_before_and_in_the_middle_of_the_work(small, monkeypatch):
+    (small.store / "roots").unlink()
+    debs = host.locked_debs(small, "builder", roots.host_architecture())
+    with pytest.raises(SpaceError, match="the builder root"):
+        host.builder(small)
+    monkeypatch.setattr(stores, "require_space", lambda *_: None)
+    with pytest.raises(OSError, match="No space left"):
+        roots.ensure(small.store, debs)
+    assert not roots.place(small.store, debs).exists()
+    assert list((small.store / "scratch").iterdir()) == []

@@ -1,0 +1,21 @@
+"""Finding processes again: by program and by what they name."""
+
+import os
+import subprocess
+import sys
+
+from build import processes
+
+
+def test_a_process_is_found_by_what_it_names_and_its_end_is_awaited():
+    mark = f"mark-{os.getpid()}/"
+    program = os.path.basename(sys.executable)
+    with subprocess.Popen([sys.executable, "-c", "input()", mark], stdin=subprocess.PIPE) as child:
+        assert processes.arguments(child.pid)[1:] == ["-c", "input()", mark]
+        assert processes.naming(mark, programs={program}) == [child.pid]
+        assert processes.naming(mark, programs={"another"}) == []
+        assert processes.naming(f"{mark}other", programs={program}) == []
+        assert processes.wait_for_end([child.pid], 0.1) is False
+        child.kill()
+        assert processes.wait_for_end([child.pid], 10) is True  # dead, though nobody has reaped it
+    assert processes.arguments(child.pid) == []
