@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.errors import EngineError, ImageNotFoundError, NetworkError, SmokeError
+from build.errors import EngineError, SmokeError
 
 if TYPE_CHECKING:
     import docker
@@ -31,20 +31,13 @@ Event = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
-    """An image as an engine has it. ``target`` and the ids are its labels; ``foreign`` where they are not there."""
+class Subject:
+    """What is checked. ``reference`` names it exactly; ``user`` is its own (empty: root, so ours is taken instead)."""
 
     name: str
-    digest: str
-    platform: str
-    target: str
-    chain_id: str
-    series_id: str
+    reference: str
     user: str
-
-    @property
-    def foreign(self) -> bool:
-        return not self.target
+    foreign: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,72 +48,26 @@ class Luggage:
     checks: Path | None
 
 
-def find(client: docker.DockerClient, name: str, *, offline: bool = False) -> Image:
-    """The image of that reference, pulled for linux/arm64 where the engine has none.
-
-    Raises :class:`ImageNotFoundError` where neither the engine nor the registry has it, :class:`NetworkError` where
-    the registry does not answer.
-    """
-    import docker.errors  # noqa: PLC0415 - 200 ms that a message about arguments does not spend
-
-    api: Any = client.api
-    try:
-        found: dict[str, Any] = api.inspect_image(name)
-    except docker.errors.ImageNotFound as error:
-        if offline:
-            raise _not_found(name, "the engine has none and --offline was asked for") from error
-        _pull(client, name)
-        found = api.inspect_image(name)
-    except docker.errors.APIError as error:
-        raise _not_found(name, str(error.explanation)) from error
-    labels = found["Config"].get("Labels") or {}
-    return Image(
-        name=name,
-        digest=str(found["Id"]),
-        platform=f"{found['Os']}/{found['Architecture']}",
-        target=labels.get(f"{LABEL}.target", ""),
-        chain_id=labels.get(f"{LABEL}.chain-id", ""),
-        series_id=labels.get(f"{LABEL}.series-id", ""),
-        user=found["Config"].get("User") or "",
-    )
-
-
-def _pull(client: docker.DockerClient, name: str) -> None:
-    import docker.errors  # noqa: PLC0415
-
-    try:
-        for line in client.api.pull(name, platform=PLATFORM, stream=True, decode=True):
-            if "error" in line:
-                raise _not_found(name, str(line["error"]))
-    except docker.errors.NotFound as error:
-        raise _not_found(name, str(error.explanation)) from error
-    except docker.errors.APIError as error:
-        why = str(error.explanation)
-        if any(word in why for word in ("denied", "unauthorized", "not found", "invalid reference", "no match")):
-            raise _not_found(name, why) from error
-        raise NetworkError(f"the registry of {name} cannot be reached", why=why) from error
-
-
-def _not_found(name: str, why: str) -> ImageNotFoundError:
-    return ImageNotFoundError(
-        f"there is no image {name}", why=why, todo="build it (nox -s build), or name one with --image REF"
-    )
-
-
 def execution(client: docker.DockerClient) -> str:
     """Whether arm64 code runs natively on the engine's machine: "native" or "emulated"."""
     return "native" if client.version()["Arch"] in ("arm64", "aarch64") else "emulated"
 
 
 def run(
-    client: docker.DockerClient, image: Image, luggage: Luggage, *, gpu: bool, log: Path, heard: Callable[[Event], None]
+    client: docker.DockerClient,
+    subject: Subject,
+    luggage: Luggage,
+    *,
+    gpu: bool,
+    log: Path,
+    heard: Callable[[Event], None],
 ) -> None:
     """Run the checks to their end; ``heard`` gets each event as it comes, ``log`` what the programs printed.
 
     ``gpu``: hand all GPUs to the container (it fails to start where there are none); otherwise they are handed over
     where the engine says that it has some. Raises :class:`SmokeError` where the checks could not be run at all.
     """
-    with _container(client, image, luggage, gpu=gpu) as container, log.open("wb") as stream:
+    with _container(client, subject, luggage, gpu=gpu) as container, log.open("wb") as stream:
         done = False
         for event in _events(client, container, stream):
             done = done or event["event"] == "done"
@@ -129,14 +76,14 @@ def run(
     if not done:
         tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
         raise SmokeError(
-            f"the checks of {image.name} ended before they were through (exit status {status})",
+            f"the checks of {subject.name} ended before they were through (exit status {status})",
             why="\n       ".join(tail) or "nothing was printed",
             todo=f"see {log}; an image without Python 3.9 or newer cannot be checked from inside",
         )
 
 
 @contextmanager
-def _container(client: docker.DockerClient, image: Image, luggage: Luggage, *, gpu: bool) -> Iterator[Container]:
+def _container(client: docker.DockerClient, subject: Subject, luggage: Luggage, *, gpu: bool) -> Iterator[Container]:
     """A container that is ready to start, and is gone afterwards with its volume."""
     import docker.errors  # noqa: PLC0415
 
@@ -144,11 +91,11 @@ def _container(client: docker.DockerClient, image: Image, luggage: Luggage, *, g
     command = ["-m", "checks"] + (["--uv", f"{MOUNT}/uv"] if luggage.uv else [])
     try:
         container = client.containers.create(
-            image.digest if "@" not in image.name else image.name,
+            subject.reference,
             entrypoint=["python3"],
-            command=command + (["--set", "foreign"] if image.foreign else []),
+            command=command + (["--set", "foreign"] if subject.foreign else []),
             working_dir=home,
-            user=image.user or USER,
+            user=subject.user or USER,
             platform=PLATFORM,
             network_mode="none",
             read_only=True,
@@ -161,19 +108,19 @@ def _container(client: docker.DockerClient, image: Image, luggage: Luggage, *, g
             labels={f"{LABEL}.smoke": "1"},
         )
     except docker.errors.APIError as error:
-        raise SmokeError(f"no container can be made of {image.name}", why=str(error.explanation)) from error
+        raise SmokeError(f"no container can be made of {subject.name}", why=str(error.explanation)) from error
     try:
         container.put_archive(MOUNT, _tar(luggage))
         try:
             container.start()
         except docker.errors.APIError as error:
-            raise _no_start(image, str(error.explanation), gpu=gpu) from error
+            raise _no_start(subject, str(error.explanation), gpu=gpu) from error
         yield container
     finally:
         container.remove(force=True, v=True)
 
 
-def _no_start(image: Image, why: str, *, gpu: bool) -> SmokeError | EngineError:
+def _no_start(subject: Subject, why: str, *, gpu: bool) -> SmokeError | EngineError:
     if gpu and ("gpu" in why.lower() or "device driver" in why or "CDI" in why):
         return EngineError(
             "the engine cannot hand a GPU to a container",
@@ -181,7 +128,7 @@ def _no_start(image: Image, why: str, *, gpu: bool) -> SmokeError | EngineError:
             todo="install the NVIDIA container toolkit on the engine's machine, or leave out --require-gpu",
         )
     return SmokeError(
-        f"{image.name} cannot be started", why=why, todo="an image without python3 cannot be checked from inside"
+        f"{subject.name} cannot be started", why=why, todo="an image without python3 cannot be checked from inside"
     )
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from build import smoke
+from build import reference, smoke
 from build.commands import smoke as command
 from build.errors import SmokeError
 
@@ -56,7 +56,7 @@ def test_a_gpu_is_handed_over_where_the_engine_has_one_or_where_it_is_required(i
 
 
 def image(platform="linux/arm64", target="tiny"):
-    return smoke.Image(
+    return reference.Image(
         name="i", digest="sha256:" + "a" * 64, platform=platform, target=target, chain_id="", series_id="", user=""
     )
 

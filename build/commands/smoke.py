@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from build import assemble, emulation, engine, host, report, smoke, steps, store
+from build import assemble, emulation, engine, host, reference, report, smoke, steps, store
 from build.console import say, step, table, warn
 from build.errors import BuildError, ImageNotFoundError, SmokeError
 from build.intent import read_intent
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     chosen = engine.find(settings)
     client = engine.client(chosen)
     with step(f"look at {name}"):
-        image = smoke.find(client, name, offline=settings.offline)
+        image = reference.find(client, name, offline=settings.offline)
     how = smoke.execution(client)
     if how == "emulated":
         emulation.ensure(settings.store, host.tools(settings))
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if checks[0].status == report.PASSED:
         ours = settings.repo / CHECKS if image.foreign or args.our_checks else None
         luggage = smoke.Luggage(uv=arm64_uv(settings, image), checks=ours)
-        smoke.run(client, image, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
+        subject = smoke.Subject(name=name, reference=image.digest, user=image.user, foreign=image.foreign)
+        smoke.run(client, subject, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
         checks += heard.ended
     made = Report(
         image=name, digest=image.digest, platform=image.platform, target=image.target, chain_id=image.chain_id,
@@ -107,18 +108,18 @@ class Listener:
             say(f"  {mark} {check.name} ({check.seconds:.1f} s){remark}")
 
 
-def _platform(image: smoke.Image) -> Check:
+def _platform(image: reference.Image) -> Check:
     """The engine's own view of the image, checked before anything of it runs."""
-    right = image.platform == smoke.PLATFORM
+    right = image.platform == reference.PLATFORM
     return Check(
         name="platform-of-image",
         status=report.PASSED if right else report.FAILED,
-        reason="" if right else f"it is for {image.platform}, not {smoke.PLATFORM}",
+        reason="" if right else f"it is for {image.platform}, not {reference.PLATFORM}",
         evidence={"platform": image.platform},
     )
 
 
-def _stem(image: smoke.Image) -> str:
+def _stem(image: reference.Image) -> str:
     return f"{image.target or 'foreign'}-{image.digest.removeprefix('sha256:')[:12]}"
 
 
@@ -133,7 +134,7 @@ def built_image(settings: Settings, target: str | None) -> str:
     return known.image
 
 
-def arm64_uv(settings: Settings, image: smoke.Image) -> Path | None:
+def arm64_uv(settings: Settings, image: reference.Image) -> Path | None:
     """The locked uv for arm64, unpacked in the store, for the metadata check; None where no check needs it.
 
     Where it cannot be had that check is skipped, with the reason, and a warning says why.

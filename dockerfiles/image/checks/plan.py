@@ -26,7 +26,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "select-sparse-mla": ("vllm", "vllm_selection", "check_sparse_mla"),
     "select-indexer": ("vllm", "vllm_selection", "check_indexer"),
     "select-mxfp4-moe": ("vllm", "vllm_selection", "check_mxfp4_moe"),
-    "select-router": ("vllm", "vllm_selection", "check_router"),
+    "select-router": ("vllm", "vllm_router", "check_router"),
     "router-semantics": ("vllm", "router", "check_semantics"),
     "gpu-torch": ("vllm", "gpu", "check_torch"),
     "works": ("self-test", "self_test", "check_works"),

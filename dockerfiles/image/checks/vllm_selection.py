@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from .events import Context, Outcome, Skipped
+from .events import Context, Outcome
 from .vllm_imports import driver_note
 
 # The shape of DeepSeek-V4-Flash: what its layers hand to the selecting functions.
@@ -172,80 +172,3 @@ def _moe_config(count: int) -> Any:
     init = {field.name for field in dataclasses.fields(config.FusedMoEConfig) if field.init}
     skip = {"intermediate_size_per_partition"} if "intermediate_size" in known else set()
     return config.FusedMoEConfig(**{key: value for key, value in values.items() if key in init - skip})
-
-
-def check_router(context: Context) -> Outcome:
-    """Which code routes for each count of experts: the call is made, and caught where it would enter a kernel."""
-    import torch  # noqa: PLC0415
-
-    router = importlib.import_module("vllm.model_executor.layers.fused_moe.router.fused_topk_bias_router")
-    taken: dict[str, dict[str, str]] = {}
-    findings: list[str] = []
-    with gb10(context) as how:
-        for count in EXPERT_COUNTS:
-            for hashed in (False, True):
-                kernel = _routed_by(torch, router, count, hashed=hashed)
-                taken.setdefault(str(count), {})["hash layers" if hashed else "other layers"] = kernel
-                if kernel == FUSED and count not in fused_counts():
-                    findings.append(f"router: {count} experts go to the fused kernel, which has no code for them")
-    evidence = {"capability 12.1 by": how, "experts": taken, "counts compiled into the fused kernel": fused_counts()}
-    return Outcome(evidence, findings)
-
-
-FUSED, TRITON, PLAIN = "fused kernel", "Triton kernel", "plain torch"
-
-
-class _Reached(Exception):  # noqa: N818 - no error: how a caught call is told
-    pass
-
-
-def _routed_by(torch: Any, router: Any, count: int, *, hashed: bool) -> str:
-    """Call the router on CPU tensors with its two kernels replaced by a raise."""
-
-    def reach(name: str) -> Any:
-        def entered(*_: Any, **__: Any) -> None:
-            raise _Reached(name)
-
-        return entered
-
-    tokens = 3
-    ids = torch.zeros(tokens, dtype=torch.int32)
-    table = torch.arange(EXPERTS_PER_TOKEN, dtype=torch.int32).repeat(4, 1)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_replaced(torch.ops._moe_C, "topk_softplus_sqrt", reach(FUSED)))  # noqa: SLF001
-        if hasattr(router, "dsv4_topk"):
-            stack.enter_context(_replaced(router, "dsv4_topk", reach(TRITON)))
-        try:
-            router.fused_topk_bias(
-                torch.zeros(tokens, 8), torch.zeros(tokens, count), "sqrtsoftplus", torch.zeros(count),
-                EXPERTS_PER_TOKEN, renormalize=True, input_tokens=ids if hashed else None,
-                hash_indices_table=table if hashed else None,
-            )  # fmt: skip
-        except _Reached as reached:
-            return str(reached)
-    return PLAIN
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    saved = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, saved)
-
-
-def fused_counts() -> list[int]:
-    """The counts of experts that the compiled router was instantiated for, from its mangled kernel names."""
-    import re  # noqa: PLC0415
-
-    root = os.path.dirname(str(importlib.import_module("vllm").__file__))
-    found: set[int] = set()
-    for path in glob.glob(os.path.join(root, "_moe_C*.so")):
-        with open(path, "rb") as stream:
-            names = re.findall(rb"topkGatingSoftplusSqrtILi[0-9]+ELi([0-9]+)", stream.read())
-        found |= {int(count) for count in names}
-    if not found:
-        raise Skipped("this vLLM has no fused router")
-    return sorted(found)
