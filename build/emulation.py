@@ -13,6 +13,7 @@ from pathlib import Path
 
 from build import proc
 from build import store as stores
+from build.console import say
 from build.errors import BuildError, EmulationError
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -52,6 +53,7 @@ def ensure(store: Path, tools: Path) -> bool:
         if registered():
             return True
         qemu = _copy(store, tools)
+        say("this machine is not arm64: registering QEMU's user emulation, for the few steps that run arm64 programs")
         try:
             _register(qemu)
         except BuildError as error:

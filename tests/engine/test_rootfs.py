@@ -98,6 +98,20 @@ def test_wholly_emulated_it_is_the_same_bytes(made, settings, monkeypatch):
     assert file_sha256(host.rootfs_tar(settings, "tiny")) == found
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not emulation.needed(), reason="this machine is arm64: there is no other to compare with")
+def test_an_arm64_machine_makes_the_same_bytes(made, settings, debset):
+    """Its own tools root does all the work, here under emulation: dpkg, mmdebstrap, tar and every script."""
+    found = file_sha256(made)
+    made.unlink()
+    tools = host.locked_debs(settings, host.TOOLS, "arm64")
+    host.fetch_debs(settings, tools)
+    root = roots.ensure(settings.store, tools)
+    native = rootfs.native_programs(root, tools, debset)
+    assert native == ()
+    assert file_sha256(rootfs.ensure(settings.store, debset, tools=root, native=native)) == found
+
+
 def test_a_damaged_package_ends_it_before_anything_is_made(tmp_path, debset):
     settings = own_settings(tmp_path)
     (settings.store / "blobs").unlink()
