@@ -105,6 +105,7 @@ def _make(store: Path, debset: DebSet, made: Path, *, tools: Path, native: Seque
         argv = proc.as_root(jail.command(box, _mmdebstrap(debset)), purpose="making a root file system")
         try:
             proc.run(argv, verbose=verbose, capture=not verbose)
+            _take_over(work / "out.tar")
             made.parent.mkdir(parents=True, exist_ok=True)
             os.replace(work / "out.tar", made)
         finally:
@@ -155,6 +156,13 @@ def _prepare(store: Path, debset: DebSet, work: Path) -> None:
     (work / "exclude").write_text("".join(options))
     shutil.copyfile(HOOK, work / "hook.sh")
     (work / "hook.sh").chmod(0o755)
+
+
+def _take_over(tar: Path) -> None:
+    """Make what root made ours: the kernel lets nobody make links to another's files (protected_hardlinks)."""
+    if os.geteuid() != 0:
+        owner = f"{os.getuid()}:{os.getgid()}"
+        proc.run(proc.as_root(["chown", owner, str(tar)], purpose="making a root file system"))
 
 
 def _remove_roots_files(work: Path) -> None:
