@@ -1,5 +1,6 @@
 """Downloads against a real server on loopback that cuts, lies, fails and stalls."""
 
+import contextlib
 import hashlib
 import http.server
 import socketserver
@@ -50,10 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.close()
 
     def finish(self):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             super().finish()
-        except (OSError, ValueError):
-            pass
 
     def log_message(self, *args):
         pass
@@ -84,7 +83,10 @@ def _fast(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def item(*urls, file="a.whl", sha256=SHA256, size=len(DATA)) -> Download:
+SIZE = len(DATA)
+
+
+def item(*urls, file="a.whl", sha256=SHA256, size=SIZE) -> Download:
     return Download(file=file, sha256=sha256, size=size, urls=urls)
 
 
