@@ -1,0 +1,76 @@
+"""The intent: what is there is valid, and every fault of a bad file is told with its place."""
+
+import shutil
+
+import pytest
+
+from build.errors import IntentError, UnknownTargetError
+from build.intent import FILE, read_intent, target_checksum
+from build.settings import REPO
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the real file, and a way to change it."""
+    (tmp_path / "lock").mkdir()
+    shutil.copy(REPO / FILE, tmp_path / FILE)
+
+    def change(old: str, new: str, count: int = 1):
+        text = (tmp_path / FILE).read_text()
+        assert old in text
+        (tmp_path / FILE).write_text(text.replace(old, new, count))
+        return tmp_path
+
+    return change
+
+
+def test_the_real_intent_is_sound():
+    intent = read_intent(REPO)
+    assert intent.target(None)[0] == "v0.32"
+    assert {"v0.32", "v0.22", "tiny"} <= set(intent.targets)
+    assert intent.layers[-2].takes("anything-else")
+
+
+def test_an_unknown_target_is_answered_with_the_nearest():
+    with pytest.raises(UnknownTargetError, match=r"v0\.33") as caught:
+        read_intent(REPO).target("v0.33")
+    assert "v0.32" in caught.value.todo
+    assert "tiny" in caught.value.why
+
+
+def test_all_faults_are_told_at_once_with_their_place(copy):
+    copy('lane = "wheel" ', 'lane = "weel" ')
+    copy("[tools]\n", "[tools]\nuvv = 1\n")
+    repo = copy('summary = "vLLM 0.22.0, the nearest release to the seed\'s commit"\n', "")
+    with pytest.raises(IntentError, match="3 faults") as caught:
+        read_intent(repo)
+    for said in ("targets.v0.32.lane", "'weel'", "tools.uvv: unknown key", "targets.v0.22.summary: missing key"):
+        assert said in caught.value.why
+
+
+def test_contradictions_are_faults(copy):
+    copy('default = "v0.32"', 'default = "v0.99"')
+    repo = copy('rootfs = "tiny"', 'rootfs = "gone"')
+    with pytest.raises(IntentError) as caught:
+        read_intent(repo)
+    assert "v0.99" in caught.value.why
+    assert "rootfs.gone" in caught.value.why
+
+
+def test_text_that_is_no_toml_is_told_with_its_line(copy):
+    with pytest.raises(IntentError, match="not TOML") as caught:
+        read_intent(copy("schema = 1", "schema = = 1"))
+    assert "line" in caught.value.why
+
+
+def test_no_file_is_told(tmp_path):
+    with pytest.raises(IntentError, match="not there"):
+        read_intent(tmp_path)
+
+
+def test_what_only_describes_a_target_does_not_make_its_lock_stale(copy):
+    before = target_checksum(read_intent(REPO), "v0.32")
+    described = copy('gb10 = "unproven"', 'gb10 = "reported"')
+    assert target_checksum(read_intent(described), "v0.32") == before
+    changed = copy('"nvidia-nvjitlink==13.0.88"', '"nvidia-nvjitlink==13.0.89"')
+    assert target_checksum(read_intent(changed), "v0.32") != before

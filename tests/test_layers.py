@@ -1,0 +1,53 @@
+"""Layers: no path in two of them, losers disown, patched distributions keep their dist-info for later."""
+
+from build.layers import plan_layers
+from build.models import Wheel
+from build.wheels import overlaps, winners
+
+
+def wheel(name):
+    return Wheel(name=name, version="1", file=f"{name}-1.whl", sha256=name, size=1)
+
+
+HOME = {"low": "base", "high": "top", "twin": "top", "vllm": "top"}
+
+
+def plan(records, declared=(), patched=()):
+    found = overlaps(records)
+    chosen = winners(found, list(declared))
+    names = [wheel(name) for name in sorted(records)]
+    made = plan_layers(
+        names, ["base", "empty", "top"], HOME.__getitem__, overlaps=found, winners=chosen, patched=patched
+    )
+    return {item.name: item for item in made}
+
+
+def test_layers_come_in_order_and_empty_ones_are_left_out():
+    assert list(plan({"low": {}, "high": {}})) == ["base", "top"]
+
+
+def test_a_path_of_two_layers_stays_in_the_winners():
+    made = plan({"low": {"x": "1"}, "high": {"x": "2"}}, [("low", ("high",))])
+    assert made["top"].drop == ("x",)
+    assert made["top"].disown == (("high", ("x",)),)
+    assert made["base"].drop == ()
+
+
+def test_equal_bytes_are_in_one_layer_too():
+    made = plan({"low": {"x": "1"}, "high": {"x": "1"}})
+    assert made["base"].drop == ("x",)
+    assert made["top"].drop == ()
+
+
+def test_a_winner_of_the_same_layer_is_installed_last():
+    made = plan({"high": {"x": "1"}, "twin": {"x": "2"}}, [("high", ("twin",))])
+    assert [[w.name for w in step] for step in made["top"].steps] == [["twin"], ["high"]]
+    assert made["top"].disown == (("twin", ("x",)),)
+    assert made["top"].drop == ()
+
+
+def test_patched_distributions_are_deferred():
+    made = plan({"low": {}, "vllm": {}}, patched=["vllm"])
+    assert made["top"].defer == ("vllm",)
+    assert made["base"].defer == ()
+    assert made["top"].as_dict()["defer"] == ["vllm"]

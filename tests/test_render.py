@@ -1,0 +1,74 @@
+"""The Dockerfile: the same text for the same lock, no network in any step, nothing undefined."""
+
+import shutil
+
+import jinja2
+import pytest
+
+from build import steps
+from build.models import Settings
+from build.render import image_env
+from build.settings import REPO
+
+
+@pytest.fixture(params=["tiny", "v0.22", "v0.32"])
+def job(request, tmp_path):
+    return steps.load(Settings(repo=REPO, store=tmp_path), request.param)
+
+
+def test_the_same_lock_gives_the_same_text(job):
+    text = steps.dockerfile(job, chain="c" * 64)
+    assert text == steps.dockerfile(job, chain="c" * 64)
+    assert f'spark-runtime.chain-id="{"c" * 64}"' in text
+    assert str(REPO) not in text
+    assert str(job.settings.store) not in text
+
+
+def test_no_step_has_a_network_and_nothing_is_pulled(job):
+    text = steps.dockerfile(job, chain="")
+    runs = [line for line in text.splitlines() if line.startswith("RUN")]
+    assert runs
+    assert all(line.startswith("RUN --network=none ") for line in runs)
+    stages = {line.split(" AS ")[1] for line in text.splitlines() if line.startswith("FROM")}
+    bases = {line.split(" AS ")[0].split()[-1] for line in text.splitlines() if line.startswith("FROM")}
+    assert bases <= stages | {"scratch"}
+    assert "# syntax" not in text
+
+
+def test_each_layer_is_one_step_from_the_slowest_changing_to_the_fastest(job):
+    text = steps.dockerfile(job, chain="")
+    order = [text.index(f"from=layer-{layer.name},") for layer in steps.grouped(job)]
+    order = [text.rindex(f"from=layer-{layer.name},") for layer in steps.grouped(job)]
+    assert order == sorted(order)
+    assert order[-1] < text.index("patched.py") < text.index("ours.py")
+
+
+def test_the_chain_id_follows_everything_that_enters_the_image(job, tmp_path, monkeypatch):
+    before = steps.chain_id(job)
+    assert before == steps.chain_id(job)
+    copy = tmp_path / "repo"
+    shutil.copytree(REPO / "dockerfiles", copy / "dockerfiles", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    from dataclasses import replace
+
+    moved = replace(job, settings=replace(job.settings, repo=copy))
+    assert steps.chain_id(moved) == before
+    (copy / "dockerfiles" / "image" / "checks" / "new.py").write_text("x = 1\n")
+    assert steps.chain_id(moved) != before
+
+
+def test_an_unknown_name_in_a_template_is_an_error(job, tmp_path):
+    from dataclasses import replace
+
+    copy = tmp_path / "repo"
+    shutil.copytree(REPO / "dockerfiles", copy / "dockerfiles", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    with open(copy / "dockerfiles" / "builder.j2", "a", encoding="utf-8") as stream:
+        stream.write("ENV X={{ no_such_thing }}\n")
+    with pytest.raises(jinja2.UndefinedError, match="no_such_thing"):
+        steps.dockerfile(replace(job, settings=replace(job.settings, repo=copy)), chain="")
+
+
+def test_an_image_without_cuda_says_nothing_of_it():
+    assert "CUDA_HOME" not in image_env("3.13", cuda=False)
+    env = image_env("3.13", cuda=True)
+    assert env["CUDA_HOME"] + "/bin" in env["PATH"].split(":")
+    assert env["NVIDIA_VISIBLE_DEVICES"] == "all"
