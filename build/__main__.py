@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from build.errors import BuildError, SpaceError
@@ -31,8 +32,14 @@ def main(argv: Sequence[str]) -> int:
     command.add_arguments(parser)
     add_common_arguments(parser)
     args = parser.parse_args(rest)
+    settings = settings_from(args)
+    return explain(lambda: command.run(args, settings))
+
+
+def explain(story: Callable[[], int]) -> int:
+    """Run a story; an error, Ctrl-C and a full disk become a message on standard error and an exit code."""
     try:
-        return int(command.run(args, settings_from(args)))
+        return int(story())
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -40,15 +47,15 @@ def main(argv: Sequence[str]) -> int:
         print("interrupted; what was finished is kept, nothing half-written counts", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            full = SpaceError(
-                "the disk is full",
-                why=str(error),
-                todo="free some space (nox -s clean says what it can drop) and run the same command again",
-            )
-            print(f"error: {full}", file=sys.stderr)
-            return full.exit_code
-        raise
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = SpaceError(
+            "the disk is full",
+            why=str(error),
+            todo="free some space (nox -s clean says what it can drop) and run the same command again",
+        )
+        print(f"error: {full}", file=sys.stderr)
+        return full.exit_code
 
 
 if __name__ == "__main__":
