@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .events import Failed, emit
+from .events import Failed, emit, reason
 from .plan import GROUPS, NEED_DRIVER, SETS, checks_of
 from .stubs import Stubs, prepare
 
@@ -46,7 +46,7 @@ class Run:
         left = [f for f in event["findings"] if f not in {e["finding"] for e in event["excepted"]}]
         if event["findings"] and not left:
             return {**event, "status": "passed", "reason": ""}
-        return {**event, "reason": "; ".join(left)} if left else event
+        return {**event, "reason": reason(left)} if left else event
 
     def group(self, group: str) -> None:
         """Run one group's process to its end; checks that it never ended are failed by name."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+SAID = 3  # findings in a reason
 LISTED = 40  # entries of a list in evidence; its full length is always told
 
 
@@ -67,24 +68,25 @@ def perform(name: str, check: CheckFunction, context: Context, stream: IO[str]) 
     """Run one check and tell its end; nothing that it raises passes through."""
     emit(stream, event="begin", name=name)
     start = time.monotonic()
-    status, reason, outcome = "passed", "", Outcome()
+    status, why, outcome = "passed", "", Outcome()
     try:
         outcome = check(context)
         if outcome.findings:
-            status, reason = "failed", _findings(outcome.findings)
+            status, why = "failed", reason(outcome.findings)
     except Failed as error:
-        status, reason, outcome = "failed", str(error), Outcome(error.evidence)
+        status, why, outcome = "failed", str(error), Outcome(error.evidence)
     except Skipped as error:
-        status, reason = "skipped", str(error)
+        status, why = "skipped", str(error)
     except Exception as error:  # noqa: BLE001 - a check that breaks is a failed check, told with its place
         last = "".join(traceback.format_exc(limit=-6))
-        status, reason, outcome = "failed", f"{type(error).__name__}: {error}", Outcome({"traceback": last})
+        status, why, outcome = "failed", f"{type(error).__name__}: {error}", Outcome({"traceback": last})
     emit(
-        stream, event="end", name=name, status=status, reason=reason, evidence=outcome.evidence,
+        stream, event="end", name=name, status=status, reason=why, evidence=outcome.evidence,
         findings=outcome.findings, excepted=[], seconds=round(time.monotonic() - start, 2),
     )  # fmt: skip
 
 
-def _findings(findings: list[str]) -> str:
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return findings[0] + more
+def reason(findings: list[str]) -> str:
+    """The first findings in one line, and how many more there are."""
+    more = f"; and {len(findings) - SAID} more" if len(findings) > SAID else ""
+    return "; ".join(findings[:SAID]) + more
