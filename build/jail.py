@@ -80,6 +80,7 @@ def main(argv: Sequence[str]) -> None:
     binds = tuple((Path(source), target) for source, _, target in (bind.rpartition(":") for bind in args.bind))
     jail = Jail(root=args.root, binds=binds, tmpfs=tuple(args.tmpfs), writable=args.writable)
     added = dict(item.partition("=")[::2] for item in args.env)
+    os.umask(0o022)
     try:
         _detach(args.log) if args.log else _stay_above()
         enter(jail)
