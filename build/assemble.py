@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import contexts, images, steps, store
+from build import contexts, images, private, steps, store
 from build.buildx import Request, image_output
 from build.canonical import digest, tree_files
 from build.errors import ImageBuildError
@@ -156,6 +156,7 @@ def record(
     job: steps.Job, engine: Engine, client: docker.DockerClient, chain: str, metadata: Mapping[str, object]
 ) -> Built:
     """Note what a build gave, so that the next one knows that nothing is to be done."""
+    content = private.places(job.settings.store).content
     made = str(metadata["containerimage.digest"])
     name = image_name(job.name)
     found = images.facts(client, name)
@@ -172,7 +173,7 @@ def record(
         chain_id=chain,
         base=base_id(job),
         engine=engine.url,
-        size=found.size,
+        layers=images.compressed_layers(content, made) if engine.private else (),
     )
     path = _state(job.settings.store, job.name)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
-"""What an engine knows of an image, through the Docker SDK."""
+"""What an engine knows of an image, through the Docker SDK and, where it can be read, its content store."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ class ImageFacts:
     platform: str
     labels: tuple[tuple[str, str], ...]
     layers: tuple[str, ...]
-    size: int
 
 
 def facts(client: docker.DockerClient, name: str) -> ImageFacts | None:
@@ -34,5 +35,18 @@ def facts(client: docker.DockerClient, name: str) -> ImageFacts | None:
         platform=f"{found['Os']}/{found['Architecture']}",
         labels=tuple(sorted((found["Config"].get("Labels") or {}).items())),
         layers=tuple(found["RootFS"]["Layers"]),
-        size=int(found["Size"]),
     )
+
+
+def compressed_layers(content: Path, digest: str) -> tuple[tuple[str, int], ...]:
+    """The layers of an image manifest, in order: digest and bytes as they are pushed and pulled.
+
+    ``content``: an engine's content store (containerd: ``…content.v1.content/blobs``). Docker's API does not tell
+    these sizes before Engine 28; empty where the store cannot be read.
+    """
+    try:
+        algorithm, _, name = digest.partition(":")
+        manifest = json.loads((content / algorithm / name).read_text(encoding="utf-8"))
+        return tuple((layer["digest"], layer["size"]) for layer in manifest["layers"])
+    except (OSError, ValueError, KeyError):
+        return ()

@@ -164,9 +164,10 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a build gave: the image's name and manifest digest in an engine, and its compressed size in bytes.
+    """What a build gave: the image's name and manifest digest in an engine.
 
-    ``base``: the id of what its lower layers were made from.
+    ``base``: the id of what its lower layers were made from. ``layers``: digest and compressed bytes of each, empty
+    where the engine does not tell.
     """
 
     target: str
@@ -175,4 +176,9 @@ class Built:
     chain_id: str
     base: str
     engine: str
-    size: int
+    layers: tuple[tuple[str, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Compressed bytes of the image; 0 where the engine does not tell."""
+        return sum(size for _, size in self.layers)

@@ -56,6 +56,11 @@ class Places:
     def log(self) -> Path:
         return self.home / "log"
 
+    @property
+    def content(self) -> Path:
+        """Its content store: manifests and compressed layers by digest."""
+        return self.home / "data" / "containerd" / "daemon" / "io.containerd.content.v1.content" / "blobs"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Status:

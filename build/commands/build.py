@@ -74,10 +74,11 @@ def tell(settings: Settings, built: Built, start: float, *, fresh: bool) -> int:
     """Print what was built (or was there)."""
     seconds = round(time.monotonic() - start, 2)
     if settings.json:
-        print(json.dumps({**asdict(built), "built": fresh, "seconds": seconds}, indent=1))
+        print(json.dumps({**asdict(built), "size": built.size, "built": fresh, "seconds": seconds}, indent=1))
         return 0
     if not fresh:
         say("nothing changed since the last build")
     print(f"{built.image}  {built.digest}")
-    print(f"  chain id {built.chain_id[:12]}, {human_bytes(built.size)} compressed, {seconds} s")
+    size = f"{human_bytes(built.size)} compressed in {len(built.layers)} layers, " if built.layers else ""
+    print(f"  chain id {built.chain_id[:12]}, {size}{seconds} s")
     return 0
