@@ -1,0 +1,146 @@
+"""Measure what the README claims: a build with nothing to do, one after a one-line change of a patch, a cold one.
+
+The changed patch lives in a copy of this clone; the image is built back afterwards. With --cold the engine's build
+cache is dropped first and everything is built anew from what is fetched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from build import console, engine, proc, steps, udiffparse
+from build.console import human_bytes, step
+from build.errors import UsageError
+from build.models import Settings
+from build.settings import STORE_VARIABLE, add_target_argument
+
+RUNS = 5
+COPIED = ("build", "dockerfiles", "lock", "patches", "nox", "noxfile.py", "pyproject.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A figure: what was done, seconds (the median of ``runs``), bytes of new layers, peak memory of our process."""
+
+    name: str
+    seconds: float
+    runs: int
+    new_bytes: int = 0
+    peak_bytes: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_target_argument(parser)
+    parser.add_argument("--cold", action="store_true", help="also drop the build cache and build everything anew")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Measure one target."""
+    job = steps.load(settings, args.target)
+    if not job.series.patches:
+        raise UsageError(f"{job.name} has no patch to change", todo="name a target with a series")
+    with step(f"build {job.name}, so that there is something to compare with"):
+        first = build(settings, job.name, settings.repo)
+    found = [cold(settings, job.name)] if args.cold else []
+    found += [no_op(settings, job.name), patch(settings, job, first)]
+    if settings.json:
+        print(json.dumps({"target": job.name, "measures": [asdict(item) for item in found]}, indent=1))
+        return 0
+    rows = [
+        [m.name, f"{m.seconds:.2f} s", str(m.runs), human_bytes(m.new_bytes) if m.new_bytes else "", _memory(m)]
+        for m in found
+    ]
+    console.table(f"{job.name} on {os.cpu_count()} cores", ["what", "median", "runs", "new layers", "our memory"], rows)
+    return 0
+
+
+def _memory(measure: Measure) -> str:
+    return human_bytes(measure.peak_bytes) if measure.peak_bytes else ""
+
+
+def build(settings: Settings, target: str, repo: Path, *more: str) -> Mapping[str, Any]:
+    """One build as a user runs it, without nox; its JSON."""
+    argv = [sys.executable, "-m", "build", "build", "--target", target, "--json", *more]
+    done = proc.run(argv, cwd=repo, env=_environment(settings), verbose=settings.verbose)
+    return dict(json.loads(done.stdout))
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("DOCKER_HOST", "XDG_CACHE_HOME") if name in os.environ}
+    return {**proc.network_env(), **kept, STORE_VARIABLE: str(settings.store)}
+
+
+def cold(settings: Settings, target: str) -> Measure:
+    """Everything from what is fetched: the build cache is empty, the root file system is there."""
+    argv, env = engine.buildx(engine.find(settings), settings)
+    proc.run([*argv, "prune", "--all", "--force"], env=env)
+    with step("a cold build"):
+        start = time.monotonic()
+        made = build(settings, target, settings.repo, "--no-cache")
+        seconds = time.monotonic() - start
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    new = sum(size for _, size in made["layers"])
+    return Measure(name="cold build", seconds=seconds, runs=1, new_bytes=new, peak_bytes=peak)
+
+
+def no_op(settings: Settings, target: str) -> Measure:
+    """``./nox -s build`` with nothing to do, nox itself included."""
+    argv: list[proc.Arg] = [sys.executable, settings.repo / "nox", "-s", "build", "--", "--target", target]
+    times = []
+    with step(f"{RUNS} builds with nothing to do"):
+        for _ in range(RUNS):
+            start = time.monotonic()
+            proc.run(argv, cwd=settings.repo, env=_environment(settings))
+            times.append(time.monotonic() - start)
+    return Measure(name="nothing to do, with nox", seconds=statistics.median(times), runs=RUNS)
+
+
+def patch(settings: Settings, job: steps.Job, first: Mapping[str, Any]) -> Measure:
+    """One line more in the last patch of the series, locked and built; then back."""
+    known = {digest for digest, _ in first["layers"]}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        repo = Path(folder)
+        for name in COPIED:
+            source = settings.repo / name
+            if source.is_dir():
+                shutil.copytree(source, repo / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            else:
+                shutil.copy2(source, repo / name)
+        add_line(repo / "patches" / job.target.series, job)
+        lock = [sys.executable, "-m", "build", "lock", "--target", job.name, "--offline"]
+        proc.run(lock, cwd=repo, env=_environment(settings))
+        with step("a build after a one-line change of a patch"):
+            start = time.monotonic()
+            made = build(settings, job.name, repo)
+            seconds = time.monotonic() - start
+    build(settings, job.name, settings.repo)
+    new = sum(size for digest, size in made["layers"] if digest not in known)
+    return Measure(name="one-line change of a patch", seconds=seconds, runs=1, new_bytes=new)
+
+
+def add_line(series: Path, job: steps.Job) -> None:
+    """Add a comment to the first hunk of the series' last patch, its line count made right."""
+    ref = job.series.patches[-1].ref
+    path = series / ref.component / ref.file
+    lines = path.read_text(encoding="utf-8").split("\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith("@@ "))
+    added = next(number for number in range(at + 1, len(lines)) if lines[number].startswith("+"))
+    head, new, rest = lines[at].partition("+")
+    start, _, tail = rest.partition(" ")
+    first, _, count = start.partition(",")
+    lines[at] = f"{head}{new}{first},{int(count or 1) + 1} {tail}"
+    lines.insert(added, "+# changed by nox -s bench")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    udiffparse.parse(ref.file, path.read_bytes())
