@@ -1,12 +1,15 @@
 """Smoke for real, on the image of the target tiny: green, tampered with, foreign, not there."""
 
+import hashlib
 import io
 import json
 import subprocess
 import sys
 import tarfile
+import threading
 import uuid
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -173,6 +176,71 @@ def test_not_there_and_offline(tmp_path):
     ended = smoke(tmp_path, "--image", "spark-runtime:no-such-tag", "--offline")
     assert ended.status == 61, ended.said
     assert "there is no image spark-runtime:no-such-tag" in ended.said
+
+
+class Registry(BaseHTTPRequestHandler):
+    """A read-only registry (OCI distribution specification) of what `docker save` wrote."""
+
+    default_request_version = "HTTP/1.1"  # so that the engine's try with TLS is answered as Go's servers do
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        blobs, index = self.server.blobs, self.server.index
+        reference = self.path.rsplit("/", 1)[-1]
+        digest = index["digest"] if reference == "1" else reference
+        if self.path == "/v2/":
+            return self.answer(b"{}", "application/json")
+        if digest not in blobs:
+            return self.send_error(404)
+        kind = index["mediaType"] if digest == index["digest"] else "application/octet-stream"
+        if "/manifests/" in self.path and kind == "application/octet-stream":
+            kind = json.loads(blobs[digest])["mediaType"]
+        return self.answer(blobs[digest], kind, digest)
+
+    def answer(self, data, kind, digest=""):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Docker-Content-Digest", digest)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def registry(tiny):
+    """The place of a registry on this machine that has tiny as `tiny:1`."""
+    known, client = tiny
+    saved = io.BytesIO(b"".join(client.api.get_image(known.image)))
+    with tarfile.open(fileobj=saved) as archive:
+        index = json.load(archive.extractfile("index.json"))["manifests"][0]
+        files = [archive.extractfile(member).read() for member in archive if member.isfile()]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    server.index = index
+    server.blobs = {f"sha256:{hashlib.sha256(data).hexdigest()}": data for data in files}
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_from_a_registry(tiny, registry, tmp_path):
+    known, client = tiny
+    name = f"{registry}/tiny:1"
+    try:
+        ended = smoke(tmp_path, "--image", name)
+        assert ended.status == 0, ended.said
+        assert (ended.report["image"], ended.report["digest"]) == (name, known.digest)
+        missing = smoke(tmp_path / "missing", "--image", f"{registry}/tiny:2")
+        assert missing.status == 61, missing.said
+    finally:
+        if client.images.list(name):
+            client.images.remove(name, force=True)
 
 
 def test_a_registry_that_does_not_answer(tmp_path):
