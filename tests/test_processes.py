@@ -10,8 +10,11 @@ from build import processes
 def test_a_process_is_found_by_what_it_names_and_its_end_is_awaited():
     mark = f"mark-{os.getpid()}/"
     program = os.path.basename(sys.executable)
-    with subprocess.Popen([sys.executable, "-c", "input()", mark], stdin=subprocess.PIPE) as child:
-        assert processes.arguments(child.pid)[1:] == ["-c", "input()", mark]
+    argv = ["-c", "print(flush=True); input()", mark]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, *argv], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as child:
+        child.stdout.readline()  # before it runs, the kernel may not know its arguments yet
+        assert processes.arguments(child.pid)[1:] == argv
         assert processes.naming(mark, programs={program}) == [child.pid]
         assert processes.naming(mark, programs={"another"}) == []
         assert processes.naming(f"{mark}other", programs={program}) == []
