@@ -6,6 +6,7 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,6 +59,12 @@ def explain(story: Callable[[], int]) -> int:
         return full.exit_code
 
 
+def terminated(*_: object) -> None:
+    """SIGTERM ends a story as Ctrl-C does: with what it started cleared up."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, terminated)
     os.umask(0o022)  # what we write is the same on every machine
     sys.exit(main(sys.argv[1:]))

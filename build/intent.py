@@ -60,7 +60,7 @@ class OverlapIntent(_Table):
 
 
 class ExceptionIntent(_Table):
-    """A finding of ``uv pip check`` that is known and harmless: a part of its text, and why it may stand."""
+    """A finding of the image's checks that may stand: a part of its text, and why."""
 
     finding: Text
     reason: Text

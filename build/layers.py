@@ -1,7 +1,7 @@
 """Which wheels go into which layer, in which order, and what each layer leaves to another.
 
 The rule that this keeps: no path is in two layers but the declared patched ones. Where two wheels write the same
-path, the winner's bytes stay, the loser's RECORD stops claiming the path, and a loser in another layer drops it.
+path, the winner is installed last, the loser's RECORD stops claiming the path, and both must be of one layer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from build.errors import OverlapError
 from build.models import Wheel
 from build.wheels import Overlap
 
@@ -18,14 +19,12 @@ from build.wheels import Overlap
 class LayerPlan:
     """What one wheel stage does.
 
-    ``steps``: wheels installed together, then those that overwrite them. ``drop``: paths (below site-packages) that
-    another layer ships. ``disown``: distribution → paths its RECORD no longer claims. ``defer``: distributions whose
-    dist-info ships with the patched files.
+    ``steps``: wheels installed together, then those that overwrite them. ``disown``: distribution → paths its RECORD
+    no longer claims. ``defer``: distributions whose dist-info ships with the patched files.
     """
 
     name: str
     steps: tuple[tuple[Wheel, ...], ...]
-    drop: tuple[str, ...]
     disown: tuple[tuple[str, tuple[str, ...]], ...]
     defer: tuple[str, ...]
 
@@ -41,7 +40,6 @@ class LayerPlan:
                 [{"name": wheel.name, "version": wheel.version, "sha256": wheel.sha256} for wheel in step]
                 for step in self.steps
             ],
-            "drop": list(self.drop),
             "disown": {name: list(paths) for name, paths in self.disown},
             "defer": list(self.defer),
         }
@@ -59,10 +57,9 @@ def plan_layers(
     """The layers in their order, empty ones left out.
 
     ``layer_of``: distribution → layer name. ``winners``: path → distribution, for every overlap. ``patched``: the
-    distributions that the series patches.
+    distributions that the series patches. Raises :class:`OverlapError` where a path would be in two layers.
     """
     home = {wheel.name: layer_of(wheel.name) for wheel in wheels}
-    drop: dict[str, set[str]] = {}
     disown: dict[str, set[str]] = {}
     late: set[str] = set()
     for overlap in overlaps:
@@ -72,8 +69,8 @@ def plan_layers(
                 continue
             disown.setdefault(loser, set()).add(overlap.path)
             if home[loser] != home[winner]:
-                drop.setdefault(home[loser], set()).add(overlap.path)
-            elif not overlap.same:
+                raise _apart(overlap.path, (winner, home[winner]), (loser, home[loser]))
+            if not overlap.same:
                 late.add(winner)
     deferred = set(patched)
     plans = []
@@ -86,9 +83,16 @@ def plan_layers(
                 LayerPlan(
                     name=name,
                     steps=tuple(step for step in (early, last) if step),
-                    drop=tuple(sorted(drop.get(name, ()))),
                     disown=tuple((w.name, tuple(sorted(disown[w.name]))) for w in members if w.name in disown),
                     defer=tuple(wheel.name for wheel in members if wheel.name in deferred),
                 )
             )
     return tuple(plans)
+
+
+def _apart(path: str, winner: tuple[str, str], loser: tuple[str, str]) -> OverlapError:
+    return OverlapError(
+        f"{path} would be in two layers",
+        why=f"{winner[0]} (layer {winner[1]}) and {loser[0]} (layer {loser[1]}) both write it",
+        todo="put both distributions into one [[layers]] table of lock/targets.toml",
+    )

@@ -57,6 +57,11 @@ class Places:
         return self.home / "log"
 
     @property
+    def root_file(self) -> Path:
+        """Holds the path of the tools root that the engine was started in."""
+        return self.home / "root"
+
+    @property
     def content(self) -> Path:
         """Its content store: manifests and compressed layers by digest."""
         return self.home / "data" / "containerd" / "daemon" / "io.containerd.content.v1.content" / "blobs"
@@ -79,10 +84,14 @@ def places(store: Path) -> Places:
 
 
 def status(store: Path) -> Status:
-    """What is there now; starts nothing and needs no root."""
+    """What is there now; starts nothing and needs no root.
+
+    An engine whose tools root was removed still answers, but has lost its programs and its mounts: it is running
+    and is no engine, and :func:`up` starts it anew.
+    """
     where = places(store)
     pid = _daemon(where)
-    engine = dockerapi.ask(where.url, private=True).engine if pid else None
+    engine = dockerapi.ask(where.url, private=True).engine if pid and _has_root(where) else None
     return Status(running=pid is not None, pid=pid, engine=engine, places=where)
 
 
@@ -159,6 +168,7 @@ def _start(store: Path, where: Places, tools: Path, network: Mapping[str, str]) 
     box = jail.Jail(root=tools, binds=tuple(binds), tmpfs=("/tmp", "/run", "/opt"), env=tuple(network.items()))  # noqa: S108
     argv = ["dockerd", "--config-file=/etc/docker/daemon.json", f"--pidfile={where.pid_file}"]
     where.log.write_text("")
+    where.root_file.write_text(str(tools))
     _as_root(jail.command(box, argv, log=where.log))
 
 
@@ -232,6 +242,13 @@ def _daemon(where: Places) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if f"--pidfile={where.pid_file}" in processes.arguments(pid) else None
+
+
+def _has_root(where: Places) -> bool:
+    try:
+        return Path(where.root_file.read_text()).is_dir()
+    except OSError:
+        return False
 
 
 def _ours(where: Places) -> list[int]:

@@ -43,8 +43,6 @@ def main(folder: Path, python: str, platform: str) -> None:
         path.unlink()
         disown(path.parent, {f"{path.parent.name}/{path.name}"})
     shutil.rmtree(CACHE)
-    for path in plan["drop"]:
-        (site / path).unlink()
     for name, paths in plan["disown"].items():
         disown(dist_info(site, name), set(paths))
     for name in plan["defer"]:
