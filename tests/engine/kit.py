@@ -7,7 +7,7 @@ from build.settings import REPO, default_store
 
 
 def own_settings(folder: Path) -> Settings:
-    """Settings with a new store in ``folder``."""
+    """Settings with a new store in ``folder``. Its blobs and roots are links to the real ones: never clean it."""
     store = folder / "store"
     store.mkdir(parents=True)
     for name in ("blobs", "roots"):

@@ -117,6 +117,18 @@ def test_a_stale_pid_file_of_a_living_stranger(settings):
     assert engine.up(settings).private
 
 
+def test_an_engine_that_lost_its_root_is_started_anew(settings):
+    engine.up(settings)
+    before = private.status(settings.store)
+    before.places.root_file.write_text("/removed/while/it/ran")
+    lost = private.status(settings.store)
+    assert (lost.running, lost.engine) == (True, None)
+    engine.up(settings)
+    after = private.status(settings.store)
+    assert after.pid != before.pid
+    assert after.places.root_file.read_text() == str(host.tools(settings))
+
+
 def test_a_broken_start_says_its_last_words_and_leaves_nothing(settings, monkeypatch):
     private.down(settings.store)
     monkeypatch.setattr(private, "daemon_json", lambda *_: {"no-such-key": True})
