@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 from build import processes
 
@@ -14,6 +15,8 @@ def test_a_process_is_found_by_what_it_names_and_its_end_is_awaited():
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, *argv], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as child:
         child.stdout.readline()  # before it runs, the kernel may not know its arguments yet
+        while not processes.arguments(child.pid):  # the kernel fills them in a moment after exec
+            time.sleep(0.01)
         assert processes.arguments(child.pid)[1:] == argv
         assert processes.naming(mark, programs={program}) == [child.pid]
         assert processes.naming(mark, programs={"another"}) == []
