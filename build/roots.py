@@ -122,6 +122,8 @@ def write_tar(root: Path, target: Path, epoch: int) -> None:
         entry.uname = entry.gname = ""
         entry.mtime = epoch
         entry.mode |= 0o755 if entry.isdir() else 0o444
+        if not entry.mode & 0o7000:
+            entry.mode &= ~0o022  # a folder that no package names, made under a user's umask
         return entry
 
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
