@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from pathlib import Path
 
 from build import proc
 from build import store as stores
-from build.console import say
+from build.console import say, warn
 from build.errors import BuildError, EmulationError
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -22,6 +23,7 @@ QEMU = Path("usr/bin/qemu-aarch64")
 # An ELF header: 64 bit, little endian, any ABI, executable or shared object, machine 183 (AArch64).
 MAGIC = bytes.fromhex("7f454c460201010000000000000000000200b700")
 MASK = bytes.fromhex("ffffffffffffff00fffffffffffffffffeffffff")
+NEEDED_QEMU = (10, 0)  # 7.2 (Debian 12) crashes on `import torch` 2.13; 10.0 is the tools root's
 FLAGS = "FP"  # F: see above; P: the program sees the argv[0] that it was called with
 
 
@@ -39,25 +41,51 @@ def registered(binfmt: Path = BINFMT) -> bool:
         return False
 
 
+def good(binfmt: Path = BINFMT) -> bool:
+    """Whether the emulator that the kernel would take is ours, or one of a version known to run our images.
+
+    The kernel takes the entry that was registered last; its order is not told, so every entry must be good.
+    """
+    try:
+        entries = {path.name: path.read_text(errors="replace") for path in binfmt.iterdir() if path.name != "register"}
+    except OSError:
+        return False
+    serving = {name: text for name, text in entries.items() if _serves(text)}
+    return NAME in serving or (bool(serving) and all(_version(text) >= NEEDED_QEMU for text in serving.values()))
+
+
+def _version(entry: str) -> tuple[int, ...]:
+    """The version of the QEMU that an entry names; nothing where it does not say."""
+    fields = dict(text.partition(" ")[::2] for text in entry.splitlines())
+    try:
+        said = proc.run([fields.get("interpreter", ""), "--version"], timeout=10).stdout
+    except BuildError:
+        return ()
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
 def ensure(store: Path, tools: Path) -> bool:
-    """Register the tools root's QEMU if arm64 code cannot run here; whether this machine emulates.
+    """Register the tools root's QEMU if arm64 code cannot run here, or only by an older one; whether we emulate.
 
     The emulator is copied into the store first, a place that stays. Needs root or sudo if there is anything to do;
     raises :class:`EmulationError` that says what to run by hand.
     """
     if not needed():
         return False
-    if registered():
+    if good():
         return True
     with stores.locked(store, "emulation"):
-        if registered():
+        if good():
             return True
         qemu = _copy(store, tools)
         say("this machine is not arm64: registering QEMU's user emulation, for the few steps that run arm64 programs")
         try:
             _register(qemu)
         except BuildError as error:
-            raise _failed(qemu, f"{error.what}: {error.why}") from error
+            if not registered():
+                raise _failed(qemu, f"{error.what}: {error.why}") from error
+            warn("an older emulator is registered and ours could not be: images may fail to run (torch needs QEMU 10)")
     if not registered():
         raise _failed(qemu, "the kernel took the registration, but does not list it")
     return True

@@ -1,6 +1,7 @@
 """Emulation: reading and writing binfmt_misc's own language."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_which_entries_serve(binfmt, state, flags, magic, serves):
     assert emulation.registered(binfmt) is serves
 
 
+@pytest.mark.parametrize(("said", "good"), [("version 7.2.15", False), ("version 10.0.2", True), ("?", False)])
+def test_an_older_emulator_is_not_good_enough(binfmt, tmp_path, said, good):
+    qemu = tmp_path / "python-qemu"
+    qemu.write_text(f"#!{sys.executable}\nprint('qemu-aarch64 {said}')\n")
+    qemu.chmod(0o755)
+    entry = ENTRY.format(state="enabled", flags="F", magic=emulation.MAGIC.hex())
+    (binfmt / "theirs").write_text(entry.replace("/usr/bin/qemu-aarch64-static", str(qemu)))
+    assert emulation.registered(binfmt)
+    assert emulation.good(binfmt) is good
+    (binfmt / emulation.NAME).write_text(entry)
+    assert emulation.good(binfmt)
+
+
 def test_all_of_it_may_be_off_or_not_mounted(binfmt, tmp_path):
     (binfmt / "something").write_text(ENTRY.format(state="enabled", flags="F", magic=emulation.MAGIC.hex()))
     (binfmt / "status").write_text("disabled\n")
@@ -69,6 +83,7 @@ def test_without_root_and_sudo_the_commands_are_named(tmp_path, monkeypatch):
     (tmp_path / "tools" / emulation.QEMU).write_text("qemu")
     monkeypatch.setattr(emulation, "needed", lambda: True)
     monkeypatch.setattr(emulation, "registered", lambda: False)
+    monkeypatch.setattr(emulation, "good", lambda: False)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EmulationError) as caught:
