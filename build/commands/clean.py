@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from build import console, private, store
+from build import assemble, console, dockerapi, private, steps, store
 from build.console import human_bytes
 from build.models import Settings
 
@@ -22,6 +23,7 @@ KINDS = {
     "roots": ("roots",),
     "rootfs": ("rootfs",),
     "blobs": ("blobs",),
+    "cache": (),
     "engine": ("engine",),
 }
 MEANS = {
@@ -31,6 +33,7 @@ MEANS = {
     "roots": "tools for this machine: unpacked again from blobs",
     "rootfs": "images' root file systems: minutes to make again where emulated",
     "blobs": "wheels, source archives, Debian packages: fetched again",
+    "cache": "in the private engine: build cache, and images that a later build replaced",
     "engine": "the private engine's images and build cache",
 }
 
@@ -46,11 +49,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Remove the named kinds; a table of sizes."""
     chosen = list(KINDS) if args.all else args.kinds or ["leftovers"]
     before = {kind: size(settings.store, kind) for kind in KINDS}
+    before["cache"] = cache_size(settings.store)
     if not args.dry_run:
         for kind in chosen:
             remove(settings.store, kind)
     after = {kind: size(settings.store, kind) for kind in KINDS}
-    freed = sum(before.values()) - sum(after.values())
+    after["cache"] = cache_size(settings.store)
+    freed = sum(before[kind] - after[kind] for kind in KINDS if kind != "cache")
     if settings.json:
         print(json.dumps({"before": before, "after": after, "freed": freed}, indent=1))
         return 0
@@ -83,11 +88,27 @@ def size(root: Path, kind: str) -> int:
     return total
 
 
+def cache_size(root: Path) -> int:
+    """Bytes of the private engine's build cache, as it says itself (part of what ``engine`` takes)."""
+    found = private.status(root).engine
+    if found is None:
+        return 0
+    client = dockerapi.connect(found.url)
+    used: dict[str, Any] = client.df()
+    client.close()
+    return sum(int(entry["Size"]) for entry in used.get("BuildCache") or [] if not entry.get("Shared"))
+
+
 def remove(root: Path, kind: str) -> None:
     """Remove one kind; the engine through its own door, so that nothing of it is left running."""
     if kind == "engine":
         private.remove(root)
         return
+    if kind == "cache":
+        drop_cache(root)
+        return
+    if kind == "roots":
+        private.down(root)  # it runs in one of them
     with store.locked(root, f"clean-{kind}"):
         for name in KINDS[kind]:
             for entry in _entries(root / name):
@@ -102,3 +123,19 @@ def _entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [entry for entry in folder.iterdir() if not store.in_use(entry)]
+
+
+def drop_cache(root: Path) -> None:
+    """Prune the private engine's build cache, and untag images of ours that are not the last build of their target."""
+    found = private.status(root).engine
+    if found is None:
+        return
+    client = dockerapi.connect(found.url)
+    client.api.prune_builds(all=True)
+    for image in client.images.list(name=steps.LABEL):
+        for tag in image.tags:
+            target, _, chain = tag.partition(":")[2].rpartition("-")
+            known = assemble.read_built(root, target) if target else None
+            if target and (known is None or known.chain_id[:12] != chain):
+                client.images.remove(tag)
+    client.close()
