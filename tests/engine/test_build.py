@@ -1,18 +1,21 @@
 """The main job for real, on the target tiny: built, found built, rebuilt after a change, and everything that goes wrong."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import dataclass
 
 import pytest
 
-from build import assemble, dockerapi, images
+from build import assemble, dockerapi, engine, host, images
+from build.models import Settings
 from build.settings import REPO, default_store
 from build.store import blob
 
@@ -90,6 +93,36 @@ def test_the_image_is_what_it_says(built, client):
     assert labels["spark-runtime.chain-id"] == built["chain_id"]
     assert labels["org.opencontainers.image.version"] == "3.1.6"
     assert labels["org.opencontainers.image.created"] == "2025-03-05T20:05:02Z"
+
+
+def layers_of(client, image, folder):
+    """Each layer of an image as an open tar, lowest first."""
+    with open(folder / "saved.tar", "wb") as stream:
+        stream.writelines(client.images.get(image).save())
+    root = host.tools(Settings(repo=REPO, store=default_store()))
+    with tarfile.open(folder / "saved.tar") as saved:
+        index = json.load(saved.extractfile("index.json"))
+        manifest = json.load(saved.extractfile(f"blobs/sha256/{index['manifests'][0]['digest'][7:]}"))
+        for layer in manifest["layers"]:
+            packed = saved.extractfile(f"blobs/sha256/{layer['digest'][7:]}").read()
+            zstd = [*engine.loader(root), str(root / "usr/bin/zstd"), "-dc"]
+            unpacked = subprocess.run(zstd, input=packed, stdout=subprocess.PIPE, check=True).stdout
+            with tarfile.open(fileobj=io.BytesIO(unpacked)) as layer_tar:
+                yield layer_tar
+
+
+def test_no_path_is_in_two_layers_but_the_patched_ones(built, client, tmp_path):
+    seen, twice, count = set(), set(), 0
+    for number, layer in enumerate(layers_of(client, built["image"], tmp_path)):
+        count += 1
+        for entry in layer.getmembers():
+            if not entry.isdir():
+                (twice if entry.name in seen else seen).add(entry.name)
+            if number:
+                assert (entry.uid, entry.gid, entry.mtime) == (0, 0, 315532800), entry.name
+                assert entry.name == "opt" or entry.name.startswith("opt/"), entry.name
+    assert count == len(built["layers"]) == 4
+    assert twice == {"opt/venv/lib/python3.13/site-packages/jinja2/__init__.py"}
 
 
 def test_nothing_changed_means_nothing_done(built):
