@@ -78,7 +78,7 @@ def fetch(
             todo="run `nox -s fetch` where there is a network, then again",
         )
     (store / "partial").mkdir(parents=True, exist_ok=True)
-    stores.require_space(store, sum(item.size for item in wanted), f"{len(wanted)} files to fetch")
+    stores.require_space(store, sum(_left(store, item) for item in wanted), f"{len(wanted)} files to fetch")
     stop = threading.Event()
     with _session() as session, concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         jobs = [pool.submit(_fetch_one, session, store, item, progress, stop) for item in wanted]
@@ -90,6 +90,12 @@ def fetch(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return sum(item.size for item in wanted)
+
+
+def _left(store: Path, item: Download) -> int:
+    """Bytes of a file that a resumed download still brings."""
+    part = store / "partial" / item.sha256
+    return max(0, item.size - (part.stat().st_size if part.exists() else 0))
 
 
 def _session() -> requests.Session:
