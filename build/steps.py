@@ -210,6 +210,7 @@ def chain_id(job: Job) -> str:
             "form": FORM,
             "lock": lockfile.lock_text(job.lock),
             "rootfs": rootfs.rootfs_id(job.rootfs),
+            "layers": [plan.as_dict() for plan in grouped(job)],
             "builders": [roots.root_id(item) for item in job.builders],
             "dockerfiles": dict(tree_sha256(job.settings.repo / "dockerfiles")),
             "dockerfile": dockerfile(job, chain=""),

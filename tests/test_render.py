@@ -56,6 +56,16 @@ def test_the_chain_id_follows_everything_that_enters_the_image(job, tmp_path, mo
     assert steps.chain_id(moved) != before
 
 
+def test_the_chain_id_follows_which_layer_a_wheel_is_in(job):
+    from dataclasses import replace
+
+    last, *others = reversed(job.intent.layers)
+    moved = job.intent.model_copy(update={"layers": (*reversed(others), last.model_copy(update={"name": "renamed"}))})
+    names = {layer.name for layer in steps.grouped(job)}
+    changed = steps.chain_id(replace(job, intent=moved)) != steps.chain_id(job)
+    assert changed is (last.name in names)
+
+
 def test_an_unknown_name_in_a_template_is_an_error(job, tmp_path):
     from dataclasses import replace
 

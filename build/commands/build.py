@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 from build import assemble, buildx, emulation, engine, host, steps, store
 from build.console import human_bytes, say, step
-from build.errors import ImageBuildError
+from build.errors import ImageBuildError, UsageError
 from build.models import Built, Settings
 from build.settings import add_target_argument
 
@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Build one target."""
     start = time.monotonic()
+    if args.builder and not args.output:
+        raise UsageError(
+            "--builder needs --output",
+            why="a builder of its own has no image store that we could look into",
+            todo="say where the image goes, as buildx does: --output type=oci,dest=image.tar, or type=registry,name=…",
+        )
     job = steps.load(settings, args.target)
     chain = steps.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"):
