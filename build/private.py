@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundl
 JAIL_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 PROGRAMS = ("dockerd", "containerd", "containerd-shim-runc-v2")
 PURPOSE = "the private engine"
+KILL = """
+import os, sys
+for pid in sys.argv[2:]:
+    try:
+        os.kill(int(pid), int(sys.argv[1]))
+    except ProcessLookupError:
+        pass
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,16 +226,21 @@ def _end(where: Places) -> bool:
     """End the daemon gently, then whatever else of it lives; the stale files of a dead one are removed."""
     pid = _daemon(where)
     if pid:
-        _as_root(["kill", "-TERM", str(pid)], check=False)
+        _signal([pid], signal.SIGTERM)
         processes.wait_for_end([pid], STOP_SECONDS)
     for sign in (signal.SIGTERM, signal.SIGKILL):
         left = _ours(where)
         if left:
-            _as_root(["kill", f"-{sign.name.removeprefix('SIG')}", *map(str, left)], check=False)
+            _signal(left, sign)
             processes.wait_for_end(left, KILL_SECONDS)
     if where.run.exists():
         _as_root(["rm", "-rf", "--one-file-system", "--", str(where.run)])
     return pid is not None
+
+
+def _signal(pids: Sequence[int], sign: signal.Signals) -> None:
+    """Signal processes, by Python: a minimal Debian has no ``kill`` program."""
+    _as_root([sys.executable, "-I", "-c", KILL, str(int(sign)), *map(str, pids)], check=False)
 
 
 def _daemon(where: Places) -> int | None:

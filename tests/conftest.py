@@ -1,6 +1,7 @@
 """What every test gets: options for the slow kinds, and a guard around the fast ones (tests/guard.py)."""
 
 import shutil
+import signal
 import sys
 
 import pytest
@@ -20,6 +21,9 @@ def pytest_configure(config):
         "markers", "programs(*names): the programs that a fast test runs; skipped where one is missing"
     )
     sys.addaudithook(GUARD)
+    # Where we run in a shell's background Ctrl-C is ignored, and would be in every child: tests press it on purpose.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config):
