@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from build.errors import BuildError, SpaceError
+from build.errors import BuildError, SpaceError, StoreError
 from build.settings import add_common_arguments, settings_from
 
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO)
 COMMANDS = Path(__file__).parent / "commands"
 
 
@@ -27,14 +28,17 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] not in known:
         print(f"usage: python -m build {{{','.join(known)}}} [options]", file=sys.stderr)
         return 0 if argv and argv[0] in ("-h", "--help") else 2
-    verb, *rest = argv
+    return explain(lambda: tell(argv[0], argv[1:]))
+
+
+def tell(verb: str, rest: Sequence[str]) -> int:
+    """Import a verb's story, parse its arguments, run it."""
     command = importlib.import_module(f"build.commands.{verb}")
     parser = argparse.ArgumentParser(prog=f"nox -s {verb} --", description=command.__doc__)
     command.add_arguments(parser)
     add_common_arguments(parser)
     args = parser.parse_args(rest)
-    settings = settings_from(args)
-    return explain(lambda: command.run(args, settings))
+    return int(command.run(args, settings_from(args)))
 
 
 def explain(story: Callable[[], int]) -> int:
@@ -48,6 +52,14 @@ def explain(story: Callable[[], int]) -> int:
         print("interrupted; what was finished is kept, nothing half-written counts", file=sys.stderr)
         return 130
     except OSError as error:
+        if error.errno in UNUSABLE:
+            unusable = StoreError(
+                "a file or folder cannot be used",
+                why=str(error),
+                todo="look at its owner and rights; the store may be elsewhere (--store DIR)",
+            )
+            print(f"error: {unusable}", file=sys.stderr)
+            return unusable.exit_code
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         full = SpaceError(

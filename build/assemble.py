@@ -144,6 +144,12 @@ def read_built(root: Path, target: str) -> Built | None:
         return None
 
 
+def forget_base(note: Path) -> None:
+    """The build cache is gone: the next build of this target needs the room of a first one."""
+    known = json.loads(note.read_text(encoding="utf-8"))
+    note.write_text(json.dumps({**known, "base": ""}, indent=1) + "\n", encoding="utf-8")
+
+
 def is_there(client: docker.DockerClient, engine: Engine, known: Built, chain: str) -> bool:
     """Whether the engine still holds the image of this chain id, under its name, by its digest."""
     if known.chain_id != chain or known.engine != engine.url:

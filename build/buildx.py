@@ -108,7 +108,9 @@ def build(
             raise
     if process.returncode != 0:
         raise _failure(request.log)
-    return dict(json.loads(request.metadata.read_text(encoding="utf-8")))
+    metadata = dict(json.loads(request.metadata.read_text(encoding="utf-8")))
+    request.metadata.unlink()
+    return metadata
 
 
 def _show(line: str, titles: dict[str, str]) -> None:

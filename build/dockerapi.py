@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,9 @@ def connect(url: str, *, timeout: int = TIMEOUT_SECONDS) -> docker.DockerClient:
 def _lacks(version: dict[str, Any], info: dict[str, Any]) -> tuple[str, ...]:
     name = f"Docker Engine {version.get('Version', '?')}"
     found: list[str] = []
+    machine = str(info.get("Architecture", platform.machine()))
+    if machine != platform.machine():
+        found.append(f"{name} runs on {machine}, this machine is {platform.machine()}")
     if info.get("OSType", "linux") != "linux":
         found.append(f"{name} runs {info['OSType']} containers")
     if CONTAINERD_STORE not in (info.get("DriverStatus") or []):

@@ -106,6 +106,9 @@ def _session() -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers["Accept-Encoding"] = "identity"
+    if not any(name in os.environ for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
+        # What uv and Python's own TLS go by; requests does not look at it.
+        session.verify = os.environ.get("SSL_CERT_FILE") or True
     return session
 
 
@@ -114,7 +117,7 @@ def _fetch_one(
 ) -> None:
     reasons: list[str] = []
     wrong = False
-    with stores.locked(store, f"fetch-{item.sha256[:16]}", transient=True):
+    with stores.locked(store, f"fetch-{item.sha256[:16]}", transient=True, stop=stop):
         if stores.has(store, item.sha256, item.size):
             return
         for url in item.urls:
@@ -144,17 +147,22 @@ def _from_place(
     stop: threading.Event,
 ) -> None:
     part = store / "partial" / item.sha256
+    resumed = part.exists()
     for attempt in range(TRIES):
         if stop.is_set():
             raise _Gone("stopped")
         try:
             _receive(session, item, url, part, progress, stop)
+            _admit(store, item, url, part)
         except _healing_errors() as error:
             if attempt == TRIES - 1:
                 raise _Gone(f"{_place(url)}: {_short(error)} ({TRIES} tries)") from error
             time.sleep(BACKOFF_SECONDS * 2**attempt)
+        except _Wrong:
+            if not resumed:
+                raise
+            resumed = False  # the bytes of an earlier run may be to blame, not this place: once more from zero
         else:
-            _admit(store, item, url, part)
             return
 
 

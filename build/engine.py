@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from build import dockerapi, host, private, proc
 from build.console import say, step
-from build.errors import BuildError, EngineError
+from build.errors import BuildError, EngineError, HashMismatchError, LockError, NetworkError, OfflineError, SpaceError
 from build.models import Engine, Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def find(settings: Settings, *, start: bool = True) -> Engine:
     say(f"{lack}: using the private engine")
     try:
         return running or up(settings)
-    except EngineError as error:
+    except BuildError as error:
+        if isinstance(error, (SpaceError, OfflineError, NetworkError, HashMismatchError, LockError)):
+            raise
         raise EngineError(
             "no engine can do the work",
             why=f"{lack}. The private engine: {error.what}: {error.why}",
@@ -55,7 +57,7 @@ def up(settings: Settings) -> Engine:
         return running
     tools = host.tools(settings)
     with step("start the private engine"):
-        return private.up(settings.store, tools, network=proc.network_env())
+        return private.up(settings.store, tools, network=proc.proxy_env())
 
 
 def client(engine: Engine) -> docker.DockerClient:

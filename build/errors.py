@@ -53,6 +53,12 @@ class LockError(BuildError):
     exit_code = 13
 
 
+class NewerLockError(LockError):
+    """A lock that a newer version of this tool wrote: it is not ours to write over."""
+
+    exit_code = 15
+
+
 class ResolveError(BuildError):
     """The resolver (uv or apt) found no solution, or an index does not have what is asked for."""
 
@@ -117,6 +123,12 @@ class SpaceError(BuildError):
     """Not enough disk: said before the work where it can be known, or met in the middle of it."""
 
     exit_code = 42
+
+
+class StoreError(BuildError):
+    """A file or folder that we may not read or write, or a disk that fails."""
+
+    exit_code = 44
 
 
 class BusyError(BuildError):

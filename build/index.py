@@ -57,7 +57,8 @@ def resolve(
     """
     arguments = ["--only-binary", ":all:"]
     packages = _compile(requirements, constraints, environment, arguments, prefer)
-    found = [_file(package, package["wheels"][0], sdist=False) for package in packages]
+    found = [_file(package, package["wheels"][0], sdist=False) for package in packages if package.get("wheels")]
+    _require(found)
     return tuple(sorted(found, key=lambda item: item.name))
 
 
@@ -107,18 +108,29 @@ def _preferences(prefer: Iterable[tuple[str, str]]) -> str:
 
 
 def _file(package: dict[str, Any], file: dict[str, Any], *, sdist: bool) -> Found:
-    url = file["url"]
+    url = file.get("url") or file.get("path", "")
     uploaded = file.get("upload-time")
     return Found(
         name=package["name"],
         version=package["version"],
         file=unquote(url.split("#")[0].split("?")[0].rsplit("/", 1)[-1]),
-        sha256=file["hashes"]["sha256"],
-        size=file["size"],
+        sha256=file.get("hashes", {}).get("sha256", ""),
+        size=file.get("size", 0),
         uploaded=int(uploaded.timestamp()) if isinstance(uploaded, datetime) else 0,
         url=url,
         sdist=sdist,
     )
+
+
+def _require(found: Sequence[Found]) -> None:
+    """A lock needs what some indexes (plain folders of files) do not tell."""
+    for item in found:
+        if not item.size or not item.uploaded or not item.sha256:
+            raise ResolveError(
+                f"the index does not tell size, sha256 and upload time of {item.file}",
+                why="a lock holds the first two, and takes its epoch from the third (PEP 691, PEP 700)",
+                todo="lock against an index that tells them; fetching works with any",
+            )
 
 
 def _reason(error: CommandError) -> ResolveError | NetworkError:
@@ -129,7 +141,7 @@ def _reason(error: CommandError) -> ResolveError | NetworkError:
     return ResolveError(
         "uv found no set of wheels for these requirements",
         why=text,
-        todo="change the requirements or constraints of the target in lock/targets.toml",
+        todo="change the target in lock/targets.toml; if these are locked versions, your index lacks one: use another",
     )
 
 

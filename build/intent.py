@@ -150,10 +150,10 @@ def read_intent(repo: Path) -> Intent:
     """Read and validate ``lock/targets.toml``. Raises :class:`IntentError` naming every fault with its place."""
     path = repo / FILE
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError as error:
         raise IntentError(f"{FILE} is not there", todo="run from a whole clone of the repository") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise IntentError(f"{FILE} is not TOML", why=str(error)) from error
     try:
         intent = Intent.model_validate(data)
@@ -166,12 +166,18 @@ def read_intent(repo: Path) -> Intent:
 
 
 def _contradictions(intent: Intent) -> list[str]:
-    faults = []
+    faults = [
+        f"root.{name}: this table is needed, for amd64 and arm64"
+        for name in ("tools", "builder")
+        if name not in intent.root or set(intent.root[name].architectures) != {"amd64", "arm64"}
+    ]
     if intent.default not in intent.targets:
         faults.append(f"default: there is no target '{intent.default}'")
     for name, target in intent.targets.items():
         if target.rootfs not in intent.rootfs:
             faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")
+        if target.lane is not Lane.WHEEL:
+            faults.append(f"targets.{name}.lane: this version builds only the lane 'wheel'")
     return faults
 
 

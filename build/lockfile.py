@@ -7,6 +7,7 @@ that it says, so that an edit by hand is seen.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from build.canonical import digest
-from build.errors import LockError
+from build.errors import LockError, NewerLockError
 from build.models import Component, GitSource, Lock, PatchedFile, PatchRef, SourceArchive, Wheel
 
 SCHEMA = 1
@@ -38,7 +39,7 @@ def read_lock(repo: Path, target: str, *, intent: str | None = None) -> Lock:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LockError(f"{target} has no lock", why=f"lock/{path.name} is not there", todo=refresh) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LockError(f"lock/{path.name} is not TOML", why=str(error), todo=f"{refresh}, or restore it") from error
     _accept(data, path.name, refresh)
     if intent is not None and data["intent"] != intent:
@@ -53,7 +54,7 @@ def read_lock(repo: Path, target: str, *, intent: str | None = None) -> Lock:
 def _accept(data: Mapping[str, Any], name: str, refresh: str) -> None:
     schema = data.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
-        raise LockError(
+        raise NewerLockError(
             f"lock/{name} was written by a newer version of this tool",
             why=f"it has schema {schema}, this version knows {SCHEMA}",
             todo="update this checkout",
@@ -90,6 +91,17 @@ def _component(name: str, table: Mapping[str, Any]) -> Component:
         git=GitSource(**table["git"]) if "git" in table else None,
         files=tuple(PatchedFile(**row) for row in table["files"]),
     )
+
+
+def write_lock(repo: Path, lock: Lock) -> None:
+    """Write a target's lock in one step: a reader sees the old file or the new one."""
+    path = lock_path(repo, lock.target)
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        partial.write_text(lock_text(lock), encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def lock_text(lock: Lock) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -132,6 +133,7 @@ def remove(store: Path) -> None:
     with stores.locked(store, "engine", wait=2 * READY_SECONDS):
         where = places(store)
         _end(where)
+        shutil.rmtree(store / "built", ignore_errors=True)  # nothing that was built is there any more
         present = [folder for folder in (where.home, where.run) if folder.exists()]
         if present:
             _as_root(["rm", "-rf", "--one-file-system", "--", *map(str, present)])

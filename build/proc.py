@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,6 +23,7 @@ from build.errors import BuildError, CommandError, EngineError, SpaceError
 Arg = str | os.PathLike[str]
 
 TAIL_LINES = 30
+CREDENTIALS = re.compile(r"://[^/@\s]+@")
 NETWORK_PREFIXES = ("UV_", "PIP_")
 NETWORK_NAMES = (
     "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
@@ -64,13 +66,18 @@ def network_env() -> dict[str, str]:
     }
 
 
-def quote(argv: Sequence[Arg]) -> str:
-    """The command as a person would type it.
+def proxy_env() -> dict[str, str]:
+    """The proxies alone, for what only pulls."""
+    return {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
 
-    >>> quote(["echo", "a b"])
-    "echo 'a b'"
+
+def quote(argv: Sequence[Arg]) -> str:
+    """The command as a person would type it, for people to read: credentials in URLs are masked.
+
+    >>> quote(["echo", "a b", "https://me:secret@index.example/simple"])
+    "echo 'a b' 'https://***@index.example/simple'"
     """
-    return shlex.join(os.fspath(arg) for arg in argv)
+    return shlex.join(CREDENTIALS.sub("://***@", os.fspath(arg)) for arg in argv)
 
 
 def as_root(argv: Sequence[Arg], *, purpose: str) -> list[str]:
@@ -143,6 +150,7 @@ def failure(done: Completed) -> BuildError:
     else:
         how = f"failed with exit status {done.returncode}"
     output = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+    output = CREDENTIALS.sub("://***@", output)
     tail = "\n".join(f"       {line}" for line in output.splitlines()[-TAIL_LINES:])
     if os.strerror(errno.ENOSPC) in output:
         return SpaceError(

@@ -154,6 +154,18 @@ def fetch_all(job: Job) -> int:
     return count
 
 
+def missing_files(job: Job) -> tuple[Download, ...]:
+    """The locked files that the store lacks."""
+    items = (*python_files(job), *job.tools.debs, *job.builder.debs, *job.rootfs.debs)
+    plain = [Download(file=item.file, sha256=item.sha256, size=item.size, urls=()) for item in items]
+    return download.missing(job.settings.store, plain)
+
+
+def missing_bytes(job: Job) -> int:
+    """Their sizes, added up."""
+    return sum(item.size for item in missing_files(job))
+
+
 # Layers and the Dockerfile
 
 

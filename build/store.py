@@ -15,6 +15,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -71,12 +72,26 @@ def scratch(store: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_held(store: Path, name: str) -> bool:
+    """Whether a process holds the lock ``name`` at this moment."""
+    try:
+        with open(store / "locks" / f"{name}.lock", "rb") as stream:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def in_use(entry: Path) -> bool:
-    """Whether an entry of ``scratch/`` belongs to a process that lives (its name holds the process id).
+    """Whether an entry of ``scratch/`` or ``partial/`` is a living process's (by the process id in its name, its lock).
 
     >>> in_use(Path(f"scratch/tree-{os.getpid()}-abc")), in_use(Path("partial/0a1b"))
     (True, False)
     """
+    if entry.parent.name == "partial":
+        return is_held(entry.parent.parent, f"fetch-{entry.name[:16]}")
     if entry.parent.name != "scratch":
         return False
     parts = entry.name.split("-")
@@ -84,17 +99,20 @@ def in_use(entry: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS, transient: bool = False) -> Iterator[None]:
+def locked(
+    store: Path, name: str, *, wait: float = WAIT_SECONDS, transient: bool = False, stop: threading.Event | None = None
+) -> Iterator[None]:
     """Hold the store's lock ``name``; a second process waits and says for whom, at most ``wait`` seconds.
 
     The kernel drops the lock when its holder dies (flock), so that no stale lock is ever left. ``transient``: the
-    file is removed at a good end; only for work that whoever comes next finds done and looks for first.
+    file is removed at a good end; only for work that whoever comes next finds done and looks for first. ``stop``:
+    once set, waiting ends as if the time were over.
     """
     folder = store / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.lock"
     with open(path, "a+", encoding="utf-8") as stream:
-        _acquire(stream.fileno(), path, name, wait)
+        _acquire(stream.fileno(), path, name, wait, stop)
         stream.truncate(0)
         stream.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}))
         stream.flush()
@@ -107,14 +125,14 @@ def locked(store: Path, name: str, *, wait: float = WAIT_SECONDS, transient: boo
             stream.flush()
 
 
-def _acquire(descriptor: int, path: Path, name: str, wait: float) -> None:
+def _acquire(descriptor: int, path: Path, name: str, wait: float, stop: threading.Event | None) -> None:
     deadline = time.monotonic() + wait
     told = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (stop is not None and stop.is_set()):
                 raise BusyError(
                     f"another run holds '{name}'",
                     why=f"{holder(path)}; waited {wait:.0f} s",

@@ -5,6 +5,7 @@ Wheel format: the binary distribution format specification (PEP 427); RECORD: PE
 
 from __future__ import annotations
 
+import configparser
 import csv
 import io
 import zipfile
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.errors import OverlapError
+
+BIN = "../../../bin"  # a venv's programs, seen from its site-packages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,28 +28,56 @@ class Overlap:
 
 
 def record(wheel: Path) -> dict[str, str]:
-    """Installed path (below site-packages) → ``sha256=<base64>`` of a wheel's RECORD.
+    """Installed path → ``sha256=<base64>`` of a wheel's RECORD, and the programs that an installer makes for it.
 
-    Paths of the ``.data/purelib`` and ``platlib`` folders are given as they are installed; other ``.data`` paths
-    keep their name, which no two distributions share.
+    Paths are as an installer writes them into RECORD: relative to site-packages, programs as ``../../../bin/name``.
+    A program made from an entry point has ``entry point=<what it calls>`` for a hash.
     """
     with zipfile.ZipFile(wheel) as archive:
-        name = next(n for n in archive.namelist() if n.endswith(".dist-info/RECORD") and n.count("/") == 1)
+        names = archive.namelist()
+        name = next(n for n in names if n.endswith(".dist-info/RECORD") and n.count("/") == 1)
         rows = csv.reader(io.StringIO(archive.read(name).decode("utf-8")))
-        return {_installed(row[0]): row[1] for row in rows if row}
+        found = {_installed(row[0]): row[1] for row in rows if row}
+        points = name.replace("RECORD", "entry_points.txt")
+        if points in names:
+            found |= _programs(archive.read(points).decode("utf-8"))
+        return found
+
+
+class _Points(configparser.ConfigParser):
+    """Entry points: names keep their case."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+def _programs(text: str) -> dict[str, str]:
+    r"""The programs of an ``entry_points.txt`` (entry points specification).
+
+    >>> _programs("[console_scripts]\nvllm = vllm.cli:main\n[vllm.plugins]\nx = y:z\n")
+    {'../../../bin/vllm': 'entry point=vllm.cli:main'}
+    """
+    parser = _Points(delimiters=("=",), interpolation=None)
+    parser.read_string(text)
+    sections = [section for section in ("console_scripts", "gui_scripts") if parser.has_section(section)]
+    return {f"{BIN}/{key}": f"entry point={value}" for section in sections for key, value in parser.items(section)}
 
 
 def _installed(path: str) -> str:
     """Where an installer puts a wheel's path.
 
-    >>> _installed("x-1.data/purelib/x/a.py"), _installed("x/a.py")
-    ('x/a.py', 'x/a.py')
+    >>> _installed("x-1.data/purelib/x/a.py"), _installed("x/a.py"), _installed("x-1.data/scripts/run")
+    ('x/a.py', 'x/a.py', '../../../bin/run')
     """
     top, _, rest = path.partition("/")
     if top.endswith(".data"):
         kind, _, inner = rest.partition("/")
         if kind in ("purelib", "platlib"):
             return inner
+        if kind == "scripts":
+            return f"{BIN}/{inner}"
+        if kind == "data":
+            return f"../../../{inner}"
     return path
 
 

@@ -190,3 +190,21 @@ def test_one_failure_stops_the_others(tmp_path, host):
     with pytest.raises(NetworkError):
         download.fetch(tmp_path, many)
     assert len(Handler.seen) < 50
+
+
+def test_bytes_of_an_earlier_run_are_not_blamed_on_the_place(tmp_path, host):
+    part = tmp_path / "partial" / SHA256
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 1_000_000)
+    download.fetch(tmp_path, [item(f"{host}/ok/0/a")])
+    assert store.blob(tmp_path, SHA256).read_bytes() == DATA
+    assert [said for _, said in Handler.seen] == ["bytes=1000000-", ""]
+
+
+def test_the_ca_bundle_of_the_other_tools_is_used(monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/some/bundle.crt")
+    assert download._session().verify == "/some/bundle.crt"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/other.crt")
+    assert download._session().verify is True  # requests reads that one itself

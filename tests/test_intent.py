@@ -74,3 +74,17 @@ def test_what_only_describes_a_target_does_not_make_its_lock_stale(copy):
     assert target_checksum(read_intent(described), "v0.32") == before
     changed = copy('"nvidia-nvjitlink==13.0.88"', '"nvidia-nvjitlink==13.0.89"')
     assert target_checksum(read_intent(changed), "v0.32") != before
+
+
+def test_what_this_version_cannot_build_is_a_fault(copy):
+    repo = copy('lane = "wheel" ', 'lane = "source" ')
+    with pytest.raises(IntentError) as caught:
+        read_intent(repo)
+    assert "targets.v0.32.lane" in caught.value.why
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path):
+    (tmp_path / "lock").mkdir()
+    (tmp_path / FILE).write_bytes(b"schema = 1 # \xff")
+    with pytest.raises(IntentError, match="not TOML"):
+        read_intent(tmp_path)

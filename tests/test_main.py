@@ -93,3 +93,19 @@ def test_help_names_the_session(story, capsys):
 def test_an_unknown_verb_shows_the_known_ones(argv, capsys):
     assert main_module.main(argv) == 2
     assert "usage: python -m build {" in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_used_is_a_message(capsys):
+    def story():
+        raise NotADirectoryError(20, "Not a directory", "/dev/null/x")
+
+    assert main_module.explain(story) == 44
+    assert "/dev/null/x" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_a_message(capsys):
+    def story():
+        raise OSError(28, "No space left on device", "/store/x")
+
+    assert main_module.explain(story) == 42
+    assert "nox -s clean" in capsys.readouterr().err

@@ -105,3 +105,12 @@ def test_neither_root_nor_sudo_is_said_with_the_command_to_run(monkeypatch, tmp_
         proc.as_root(["mount", "a b"], purpose="mounting the root")
     assert "mounting the root needs root" in str(caught.value)
     assert "mount 'a b'" in str(caught.value)
+
+
+def test_credentials_are_in_no_message():
+    secret = "https://me:hunter2@index.example/simple"
+    with pytest.raises(CommandError) as caught:
+        proc.run([sys.executable, "-c", "import sys; print(sys.argv[1]); sys.exit(3)", secret])
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in caught.value.output
+    assert "index.example" in str(caught.value)

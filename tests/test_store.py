@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 
 import pytest
 
@@ -127,3 +128,21 @@ def test_space_is_checked_where_the_folder_will_be(tmp_path):
         store.require_space(tmp_path / "not" / "yet", 10**18, "a test")
     assert "GB" in caught.value.why
     assert os.fspath(tmp_path) in caught.value.why
+
+
+def test_waiting_ends_when_told_to_stop(tmp_path, other):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(BusyError), store.locked(tmp_path, "build-tiny", wait=60, stop=stop):
+        pass
+    assert other.release() == 0
+
+
+def test_a_cut_download_of_a_living_run_is_in_use(tmp_path, other):
+    part = tmp_path / "partial" / ("ab" * 32)
+    assert not store.in_use(part)
+    assert store.is_held(tmp_path, "build-tiny")
+    assert other.release() == 0
+    assert not store.is_held(tmp_path, "build-tiny")
+    with store.locked(tmp_path, f"fetch-{'ab' * 8}"):
+        assert store.in_use(part)

@@ -15,7 +15,7 @@ def wheel(folder, name, files):
         rows = []
         for file, content in files.items():
             archive.writestr(file, content)
-            rows.append(f"{file},sha256={content},{len(content)}")
+            rows.append(f"{file},sha256={content.split()[0]},{len(content)}")
         archive.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
     return path
 
@@ -25,7 +25,7 @@ def test_record_gives_installed_paths(tmp_path):
     assert record(path) == {
         "a/x.py": "sha256=1",
         "a/y.py": "sha256=2",
-        "a-1.data/scripts/run": "sha256=3",
+        "../../../bin/run": "sha256=3",
         "a-1.dist-info/RECORD": "",
     }
 
@@ -62,3 +62,10 @@ def test_an_unused_declaration_is_an_error():
     with pytest.raises(OverlapError, match="does not exist any more") as caught:
         winners((), [("b", ("a",))])
     assert "b over a" in caught.value.why
+
+
+def test_two_wheels_that_make_the_same_program_overlap(tmp_path):
+    first = wheel(tmp_path, "a", {"a-1.data/scripts/cli": "1"})
+    second = wheel(tmp_path, "b", {"b-1.dist-info/entry_points.txt": "[console_scripts]\ncli = b:main\n"})
+    (found,) = overlaps({"a": record(first), "b": record(second)})
+    assert (found.path, found.same) == ("../../../bin/cli", False)

@@ -84,8 +84,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def cold(settings: Settings, target: str) -> Measure:
     """Everything from what is fetched: the build cache is empty, the root file system is there."""
-    argv, env = engine.buildx(engine.find(settings), settings)
-    proc.run([*argv, "prune", "--all", "--force"], env=env)
+    chosen = engine.find(settings)
+    if chosen.private:  # a user's own engine holds the cache of other work too: --no-cache must do there
+        argv, env = engine.buildx(chosen, settings)
+        proc.run([*argv, "prune", "--all", "--force"], env=env)
     with step("a cold build"):
         start = time.monotonic()
         made = build(settings, target, settings.repo, "--no-cache")

@@ -57,7 +57,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def prepare(job: steps.Job, chain: str, known: Built | None) -> assemble.Contexts:
     """Everything that BuildKit needs, verified and in place."""
     settings = job.settings
-    store.require_space(settings.store, assemble.disk_needed(job, known), f"building {job.name}")
+    needed = steps.missing_bytes(job) + assemble.disk_needed(job, known)
+    store.require_space(settings.store, needed, f"building {job.name}")
     steps.fetch_all(job)
     patched = steps.patched_files(job)
     emulation.ensure(settings.store, host.tools(settings))

@@ -1,6 +1,6 @@
 """Free disk space: says what each kind takes, removes what is named, sizes before and after.
 
-Without a kind it removes only what no run needs any more: leftovers of runs that were killed, cut downloads, logs.
+Without a kind it removes only what no run needs any more: leftovers of runs that were killed, and cut downloads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from build.console import human_bytes
 from build.models import Settings
 
 KINDS = {
-    "leftovers": ("scratch", "partial", "logs"),
+    "leftovers": ("scratch", "partial"),
     "contexts": ("contexts",),
     "trees": ("trees",),
     "roots": ("roots",),
@@ -27,7 +27,7 @@ KINDS = {
     "engine": ("engine",),
 }
 MEANS = {
-    "leftovers": "of killed runs, cut downloads, logs: always safe",
+    "leftovers": "of killed runs, and cut downloads: always safe",
     "contexts": "links to blobs for BuildKit: made again in a second",
     "trees": "sources and patched files: made again in seconds",
     "roots": "tools for this machine: unpacked again from blobs",
@@ -132,6 +132,8 @@ def drop_cache(root: Path) -> None:
         return
     client = dockerapi.connect(found.url)
     client.api.prune_builds(all=True)
+    for note in (root / "built").glob("*.json"):
+        assemble.forget_base(note)
     for image in client.images.list(name=steps.LABEL):
         for tag in image.tags:
             target, _, chain = tag.partition(":")[2].rpartition("-")

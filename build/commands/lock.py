@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from build import deblock, debmirror, debs, host, index, lockfile, patched, steps, unpack
 from build import series as serieses
-from build.console import human_bytes, say, step
-from build.errors import LockError
+from build.console import human_bytes, say, step, warn
+from build.errors import LockError, NewerLockError, OfflineError, ResolveError
 from build.intent import FILE, ComponentIntent, Intent, TargetIntent, read_intent, target_checksum
 from build.models import Component, GitSource, Lock, Settings, SourceArchive, Wheel
 from build.settings import add_target_argument
@@ -61,6 +61,7 @@ def lock_debs(settings: Settings, *, upgrade: bool, dry_run: bool) -> bool:
         before = _read_debs(path)
         if before is not None and before.intent == request.intent and not upgrade:
             continue
+        _require_network(settings, f"the packages of {request.root} are to be resolved")
         with step(f"resolve the .debs of {request.root} for {request.arch}"):
             mirrors = debmirror.mirrors(settings.store)
             found = debs.resolve(request, mirrors, settings.store / "apt")
@@ -99,6 +100,7 @@ def lock_target(settings: Settings, intent: Intent, name: str, *, upgrade: bool,
 
 def resolve_target(settings: Settings, intent: Intent, name: str, before: Lock | None) -> Lock:
     """The lock of a target without its series: what the index gives for its intent."""
+    _require_network(settings, f"the intent of {name} changed, or an upgrade was asked for")
     target = intent.targets[name]
     environment = index.Environment(platform=target.platform, python=target.python)
     prefer = [(w.name, w.version) for w in before.wheels] if before else []
@@ -106,6 +108,7 @@ def resolve_target(settings: Settings, intent: Intent, name: str, before: Lock |
         found = index.resolve(target.requirements, target.constraints, environment, prefer=prefer)
         tools = lock_tools(intent, target)
         releases = {item.name: item for item in found}
+        _require_components(target, releases)
         pins = [(item.distribution, releases[item.distribution].version) for item in target.components.values()]
         archives = {item.name: item for item in index.locate(pins, environment).values() if item.sdist}
     wheels = tuple(_wheel(item) for item in found)
@@ -127,8 +130,24 @@ def resolve_target(settings: Settings, intent: Intent, name: str, before: Lock |
     )
 
 
+def _require_components(target: TargetIntent, releases: Mapping[str, object]) -> None:
+    for key, table in target.components.items():
+        if table.distribution not in releases:
+            raise ResolveError(
+                f"nothing brings {table.distribution}, which the component '{key}' patches",
+                todo="add it to the target's requirements, or correct the component's `distribution`",
+            )
+
+
 def _obtain(settings: Settings, lock: Lock, archive: SourceArchive) -> None:
     steps.fetch_python(settings, [archive], [index.Environment(platform=lock.platform, python=lock.python)])
+
+
+def _require_network(settings: Settings, why: str) -> None:
+    if settings.offline:
+        raise OfflineError(
+            "lock must look things up, and --offline was asked for", why=why, todo="run it where there is a network"
+        )
 
 
 def lock_tools(intent: Intent, target: TargetIntent) -> tuple[Wheel, ...]:
@@ -147,7 +166,7 @@ def finish(settings: Settings, before: Lock | None, lock: Lock, *, dry_run: bool
     old = [(w.name, w.version, w.size) for w in before.wheels] if before else []
     report(lock.target, old, [(w.name, w.version, w.size) for w in lock.wheels])
     if not dry_run:
-        lockfile.lock_path(settings.repo, lock.target).write_text(lockfile.lock_text(lock), encoding="utf-8")
+        lockfile.write_lock(settings.repo, lock)
     return True
 
 
@@ -166,9 +185,14 @@ def report(title: str, old: Sequence[tuple[str, str, int]], new: Sequence[tuple[
 
 
 def _read(settings: Settings, name: str) -> Lock | None:
+    if not lockfile.lock_path(settings.repo, name).exists():
+        return None
     try:
         return lockfile.read_lock(settings.repo, name)
-    except LockError:
+    except NewerLockError:
+        raise
+    except LockError as error:
+        warn(f"{error.what}: its versions cannot be kept, {name} is resolved from its intent alone")
         return None
 
 

@@ -7,10 +7,9 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 
-from build import assemble, console, download, private, rootfs, roots, sourcetree, steps
+from build import assemble, console, private, rootfs, roots, sourcetree, steps
 from build.console import human_bytes
-from build.download import Download
-from build.models import Artifact, DebSet, Settings
+from build.models import DebSet, Settings
 from build.settings import add_target_argument
 
 # Seconds on two cores of an x86-64 machine, quiet; a plan says the order of magnitude, not a promise.
@@ -59,16 +58,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def fetch_step(job: steps.Job) -> Step:
     """The files that the store lacks."""
     items = (*steps.python_files(job), *job.tools.debs, *job.builder.debs, *job.rootfs.debs)
-    lacking = download.missing(job.settings.store, [_download(item) for item in items])
+    lacking = steps.missing_files(job)
     total = sum(item.size for item in lacking)
     why = (
         f"{len(lacking)} of {len(items)} files are not in the store" if lacking else f"all {len(items)} files are there"
     )
     return Step(name="fetch", id=job.lock.intent, todo=bool(lacking), why=why, download=total)
-
-
-def _download(item: Artifact) -> Download:
-    return Download(file=item.file, sha256=item.sha256, size=item.size, urls=())
 
 
 def root_step(job: steps.Job, name: str, debset: DebSet) -> Step:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         luggage = smoke.Luggage(uv=arm64_uv(settings, image), checks=ours)
         subject = smoke.Subject(name=name, reference=image.digest, user=image.user, foreign=image.foreign)
         smoke.run(client, subject, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
-        checks += heard.ended
+        checks += [*heard.ended, *heard.lost()]
     made = Report(
         image=name, digest=image.digest, platform=image.platform, target=image.target, chain_id=image.chain_id,
         series_id=image.series_id, foreign=image.foreign, checks_set=heard.chosen, execution=how,
@@ -94,11 +94,19 @@ class Listener:
 
     started: float
     chosen: str = ""
+    planned: list[str] = field(default_factory=list)
     ended: list[Check] = field(default_factory=list)
+
+    def lost(self) -> list[Check]:
+        """A failure for each check that was announced and never ended: silence is not success."""
+        seen = {check.name for check in self.ended}
+        reason = "it was announced and never ended"
+        return [Check(name=n, status=report.FAILED, seconds=0.0, reason=reason) for n in self.planned if n not in seen]
 
     def __call__(self, event: smoke.Event) -> None:
         if event["event"] == "plan":
             self.chosen = str(event["set"])
+            self.planned = [str(name) for name in event["checks"]]
             say(f"  {len(event['checks'])} checks of the set '{self.chosen}'")
         if event["event"] == "end":
             check = report.end(event)
