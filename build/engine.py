@@ -50,6 +50,11 @@ def find(settings: Settings, *, start: bool = True) -> Engine:
         ) from error
 
 
+def of_builder() -> Engine:
+    """What stands for the engine where a buildx builder was named: the user's, which need not be able to build."""
+    return Engine(url=dockerapi.user_url(), private=False, version="")
+
+
 def up(settings: Settings) -> Engine:
     """The private engine, started if it is not running."""
     running = private.status(settings.store).engine

@@ -38,10 +38,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     job = steps.load(settings, args.target)
     chain = steps.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"):
-        chosen = engine.find(settings)
-        client = engine.client(chosen)
+        chosen = engine.of_builder() if args.builder else engine.find(settings)
         known = assemble.read_built(settings.store, job.name)
-        if known and not (args.output or args.no_cache) and assemble.is_there(client, chosen, known, chain):
+        anew = args.output or args.no_cache
+        if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
             return tell(settings, known, start, fresh=False)
         contexts = prepare(job, chain, known)
         request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             metadata = image(job, argv, env, request)
         if args.output:
             return 0
-        built = assemble.record(job, chosen, client, chain, metadata)
+        built = assemble.record(job, chosen, engine.client(chosen), chain, metadata)
     return tell(settings, built, start, fresh=True)
 
 
@@ -61,7 +61,8 @@ def prepare(job: steps.Job, chain: str, known: Built | None) -> assemble.Context
     store.require_space(settings.store, needed, f"building {job.name}")
     steps.fetch_all(job)
     patched = steps.patched_files(job)
-    emulation.ensure(settings.store, host.tools(settings))
+    if not settings.builder:  # a builder of its own sees to that itself
+        emulation.ensure(settings.store, host.tools(settings))
     rootfs = host.rootfs_tar(settings, job.target.rootfs)
     builder = host.builder_tar(settings)
     with step("write the build contexts"):
