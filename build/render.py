@@ -22,7 +22,6 @@ class Page:
     series: str
     local_version: str
     layers: tuple[LayerPlan, ...]
-    patched: bool
     cuda_layer: str
     env: Mapping[str, str]
     labels: Mapping[str, str]

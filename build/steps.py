@@ -243,7 +243,6 @@ def dockerfile(job: Job, *, chain: str) -> str:
         series=job.target.series,
         local_version=job.target.local_version,
         layers=layers,
-        patched=bool(patched_distributions(job)),
         cuda_layer=cuda,
         env=image_env(job.lock.python, cuda=bool(cuda)),
         labels=labels(job, chain),

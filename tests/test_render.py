@@ -40,7 +40,7 @@ def test_each_layer_is_one_step_from_the_slowest_changing_to_the_fastest(job):
     order = [text.index(f"from=layer-{layer.name},") for layer in steps.grouped(job)]
     order = [text.rindex(f"from=layer-{layer.name},") for layer in steps.grouped(job)]
     assert order == sorted(order)
-    assert order[-1] < text.index("patched.py") < text.index("ours.py")
+    assert order[-1] < text.index("/mnt/lane/ours.py") < text.index("/mnt/lane/patched.py")
 
 
 def test_the_chain_id_follows_everything_that_enters_the_image(job, tmp_path, monkeypatch):

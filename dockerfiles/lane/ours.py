@@ -1,7 +1,7 @@
-"""Add what is ours to the image: the venv's own files, the manifest, the checks, links that the wheels lack.
+"""Add what is ours to the image and does not follow a patch: the venv's own files, the checks, links of the toolkit.
 
-Usage: ours.py IMAGE_FOLDER MANIFEST PYTHON [STUB]. IMAGE_FOLDER is dockerfiles/image; STUB the compiled stub of the
-CUDA driver, given where the image has a CUDA toolkit.
+Usage: ours.py IMAGE_FOLDER PYTHON [STUB]. IMAGE_FOLDER is dockerfiles/image; STUB the compiled stub of the CUDA
+driver, given where the image has a CUDA toolkit. Leaves the list of links in /opt/spark/own.json.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from layer import SPARK, VENV, entries, settle, site_packages
 TOOLKIT = Path("nvidia/cu13")  # where NVIDIA's CUDA 13 wheels put bin, include, lib and nvvm
 
 
-def main(image: Path, manifest: Path, python: str, stub: Path | None) -> None:
+def main(image: Path, python: str, stub: Path | None) -> None:
     before = entries()
     venv(python)
     shutil.copytree(image, SPARK, dirs_exist_ok=True)
-    said = json.loads(manifest.read_text(encoding="utf-8"))
-    said["own"] = toolkit(site_packages(python), stub) if stub else []
-    (SPARK / "manifest.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    own = toolkit(site_packages(python), stub) if stub else []
+    (SPARK / "own.json").write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
     settle(before)
 
 
@@ -63,4 +62,4 @@ def toolkit(site: Path, stub: Path) -> list[str]:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]) if len(sys.argv) > 4 else None)
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) if len(sys.argv) > 3 else None)

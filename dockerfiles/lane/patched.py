@@ -1,7 +1,8 @@
-"""Lay the patched files over the released ones, and give their distributions a dist-info that is true of them.
+"""The last layer: the patched files, a dist-info that is true of their distributions, and the image's manifest.
 
-Usage: patched.py PATCHED_FOLDER PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed paths and
-``patched.json``: distribution → its patched paths. The dist-info comes from /opt/spark/released.
+Usage: patched.py PATCHED_FOLDER MANIFEST PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed
+paths and ``patched.json``: distribution → its patched paths. The dist-info comes from /opt/spark/released. Everything
+that changes with a patch is in this layer, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import RELEASED, entries, settle, site_packages
+from layer import RELEASED, SPARK, entries, settle, site_packages
 
 
-def main(folder: Path, python: str, local: str) -> None:
+def main(folder: Path, manifest: Path, python: str, local: str) -> None:
     site = site_packages(python)
     patched = json.loads((folder / "patched.json").read_text(encoding="utf-8"))
     before = entries() - {os.fspath(site / path) for paths in patched.values() for path in paths}
@@ -31,7 +32,15 @@ def main(folder: Path, python: str, local: str) -> None:
             (site / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / "files" / path, site / path)
         relabel(site, RELEASED / name, paths, local)
+    describe(manifest)
     settle(before)
+
+
+def describe(manifest: Path) -> None:
+    """What the image knows of itself: the manifest of its build, and the files that are in no RECORD."""
+    said = json.loads(manifest.read_text(encoding="utf-8"))
+    said["own"] = json.loads((SPARK / "own.json").read_text(encoding="utf-8"))
+    (SPARK / "manifest.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def relabel(site: Path, source: Path, paths: list[str], local: str) -> None:
@@ -68,4 +77,4 @@ def field(metadata: str, name: str) -> str:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])
