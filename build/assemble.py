@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import contexts, images, private, steps, store
+from build import contexts, images, private, recipe, steps, store
 from build.buildx import Request, image_output
 from build.canonical import digest, tree_files
 from build.errors import ImageBuildError
@@ -50,11 +50,11 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, rootfs: Pa
     """Bring the contexts of a target up to date; only what changed is written."""
     root = job.settings.store / "contexts" / job.name
     entries: dict[str, bytes | Path] = {
-        "Dockerfile": steps.dockerfile(job, chain=chain).encode(),
+        "Dockerfile": recipe.dockerfile(job, chain=chain).encode(),
         "builder.tar": builder,
         "rootfs.tar": rootfs,
         "uv": _uv(job),
-        "manifest.json": _json(steps.manifest(job, chain=chain)),
+        "manifest.json": _json(recipe.manifest(job, chain=chain)),
         "patched/patched.json": _json(_patched_paths(job)),
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
         **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
@@ -63,7 +63,7 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, rootfs: Pa
     contexts.sync(root / "main", entries)
     verify(job, root)
     layers = []
-    for plan in steps.planned(job):
+    for plan in recipe.planned(job):
         contexts.sync(root / plan.name, {**_wheels(job, plan), "plan.json": _json(plan.as_dict())})
         layers.append((f"layer-{plan.name}", root / plan.name))
     return Contexts(main=root / "main", layers=tuple(layers))
@@ -72,7 +72,7 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, rootfs: Pa
 def verify(job: steps.Job, root: Path | None = None) -> None:
     """Read wheels again and compare them with the lock: all, or those that the contexts in ``root`` lack."""
     suspects = []
-    for plan in steps.grouped(job):
+    for plan in recipe.grouped(job):
         fresh = contexts.changes(root / plan.name, _wheels(job, plan)) if root else None
         suspects += [(w.file, w.sha256) for w in plan.wheels if fresh is None or w.file in fresh]
     store.verify_all(job.settings.store, suspects)
@@ -116,7 +116,7 @@ def request(job: steps.Job, made: Contexts, chain: str, *, output: str | None) -
         context=made.main,
         named=made.layers,
         epoch=job.lock.epoch,
-        output=output or image_output(names, steps.oci_annotations(job)),
+        output=output or image_output(names, recipe.oci_annotations(job)),
         metadata=job.settings.store / "scratch" / f"metadata-{job.name}-{os.getpid()}.json",
         log=logs / f"build-{job.name}.log",
         builder=job.settings.builder,

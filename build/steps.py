@@ -5,26 +5,18 @@ Above the modules and below ``build/commands``: it composes them, and holds no m
 
 from __future__ import annotations
 
-import json
-import os
 import tomllib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build import deblock, debs, download, host, index, lockfile, patched, rootfs, roots, series, store, wheels
-from build.canonical import digest, tree_sha256
+from build import deblock, debs, download, host, index, lockfile, patched, roots, series
 from build.console import human_bytes, step, transfer
 from build.download import Download
 from build.errors import LockError
 from build.intent import FILE, Intent, TargetIntent, read_intent, target_checksum
-from build.layers import LayerPlan, plan_layers
 from build.models import Artifact, DebSet, Lock, Settings, Wheel
-from build.render import Page, cuda_layer, image_env, render
 
-FORM = 1  # of the chain; a change of how builds work that no input shows
 LABEL = "spark-runtime"
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -164,145 +156,6 @@ def missing_files(job: Job) -> tuple[Download, ...]:
 def missing_bytes(job: Job) -> int:
     """Their sizes, added up."""
     return sum(item.size for item in missing_files(job))
-
-
-# Layers and the Dockerfile
-
-
-def grouped(job: Job) -> tuple[LayerPlan, ...]:
-    """The layers without what only the wheels' RECORDs tell."""
-    return _plan(job, (), {})
-
-
-def planned(job: Job) -> tuple[LayerPlan, ...]:
-    """The layers as they are installed; every overlap of wheels is resolved or an error."""
-    found = overlaps(job)
-    declared = [(item.winner, item.over) for item in job.target.overlaps]
-    return _plan(job, found, wheels.winners(found, declared))
-
-
-def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
-    """What the target's wheels both write, from their RECORDs; read once for a set of wheels."""
-    kept = job.settings.store / "trees" / f"overlaps-{digest(sorted(w.sha256 for w in job.lock.wheels))}.json"
-    with suppress(OSError, ValueError, TypeError):
-        rows = json.loads(kept.read_text(encoding="utf-8"))
-        return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
-    found = wheels.overlaps({w.name: wheels.record(_blob(job, w)) for w in job.lock.wheels})
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with store.scratch(job.settings.store, "overlaps") as folder:
-        (folder / kept.name).write_text(json.dumps([asdict(item) for item in found]), encoding="utf-8")
-        os.replace(folder / kept.name, kept)
-    return found
-
-
-def _plan(job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str]) -> tuple[LayerPlan, ...]:
-    return plan_layers(
-        job.lock.wheels,
-        [layer.name for layer in job.intent.layers],
-        job.intent.layer_of,
-        overlaps=found,
-        winners=winners,
-        patched=patched_distributions(job),
-    )
-
-
-def patched_distributions(job: Job) -> tuple[str, ...]:
-    """The distributions whose files the series changes."""
-    return tuple(sorted(item.distribution for item in job.lock.components if item.files))
-
-
-def _blob(job: Job, item: Artifact) -> Path:
-    return store.blob(job.settings.store, item.sha256)
-
-
-def chain_id(job: Job) -> str:
-    """The name of the image before it exists: sha256 over its lock and all else that enters it."""
-    return digest(
-        {
-            "form": FORM,
-            "lock": lockfile.lock_text(job.lock),
-            "rootfs": rootfs.rootfs_id(job.rootfs),
-            "layers": [plan.as_dict() for plan in grouped(job)],
-            "builders": [roots.root_id(item) for item in job.builders],
-            "dockerfiles": dict(tree_sha256(job.settings.repo / "dockerfiles")),
-            "dockerfile": dockerfile(job, chain=""),
-            "manifest": manifest(job, chain=""),
-        }
-    )
-
-
-def dockerfile(job: Job, *, chain: str) -> str:
-    """The rendered Dockerfile, with the chain id in the image's labels."""
-    layers = grouped(job)
-    cuda = cuda_layer(layers)
-    page = Page(
-        target=job.name,
-        rootfs=job.rootfs.suite,
-        python=job.lock.python,
-        platform=job.lock.platform,
-        series=job.target.series,
-        local_version=job.target.local_version,
-        layers=layers,
-        cuda_layer=cuda,
-        env=image_env(job.lock.python, cuda=bool(cuda)),
-        labels=labels(job, chain),
-    )
-    return render(job.settings.repo / "dockerfiles", page)
-
-
-def oci_annotations(job: Job) -> dict[str, str]:
-    """OCI annotations (image-spec, annotations.md): version and revision are vLLM's, created is the epoch."""
-    prefix = "org.opencontainers.image"
-    said = {
-        f"{prefix}.created": datetime.fromtimestamp(job.lock.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        f"{prefix}.title": f"{LABEL} {job.name}",
-        f"{prefix}.version": job.target.version,
-    }
-    if job.target.revision:
-        said[f"{prefix}.revision"] = job.target.revision
-    return said
-
-
-def labels(job: Job, chain: str) -> dict[str, str]:
-    """The image's labels: ours, and the OCI annotations again, for tools that read only labels."""
-    return {
-        **oci_annotations(job),
-        f"{LABEL}.target": job.name,
-        f"{LABEL}.chain-id": chain,
-        f"{LABEL}.series-id": series.series_id(job.lock.patches),
-    }
-
-
-def manifest(job: Job, *, chain: str) -> dict[str, object]:
-    """What the image knows of itself: ``/opt/spark/manifest.json``, read by its own checks."""
-    changed = set(patched_distributions(job))
-    local = f"+{job.target.local_version}"
-    return {
-        "schema": 1,
-        "target": job.name,
-        "chain_id": chain,
-        "series": job.target.series,
-        "series_id": series.series_id(job.lock.patches),
-        "python": job.lock.python,
-        "smoke": job.target.smoke,
-        "wheels": [
-            {"name": w.name, "version": w.version + (local if w.name in changed else "")} for w in job.lock.wheels
-        ],
-        "patches": [{"component": ref.component, "file": ref.file, "sha256": ref.sha256} for ref in job.lock.patches],
-        "patched": [
-            {
-                "component": item.name,
-                "distribution": item.distribution,
-                "installed": file.installed,
-                "before": file.before,
-                "after": file.after,
-            }
-            for item in job.lock.components
-            for file in item.files
-        ],
-        "exceptions": [item.model_dump() for item in job.target.exceptions],
-        "libraries": [item.model_dump() for item in job.target.libraries],
-    }
 
 
 # Patched files

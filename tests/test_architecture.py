@@ -7,7 +7,7 @@ import build
 
 PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
-COMPOSERS = {"assemble", "host", "steps"}  # what several commands share; they compose modules as commands do
+COMPOSERS = {"assemble", "host", "recipe", "steps"}  # what several commands share; they compose modules as commands do
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {

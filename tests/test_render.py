@@ -5,7 +5,7 @@ import shutil
 import jinja2
 import pytest
 
-from build import steps
+from build import recipe, steps
 from build.models import Settings
 from build.render import image_env
 from build.settings import REPO
@@ -17,15 +17,15 @@ def job(request, tmp_path):
 
 
 def test_the_same_lock_gives_the_same_text(job):
-    text = steps.dockerfile(job, chain="c" * 64)
-    assert text == steps.dockerfile(job, chain="c" * 64)
+    text = recipe.dockerfile(job, chain="c" * 64)
+    assert text == recipe.dockerfile(job, chain="c" * 64)
     assert f'spark-runtime.chain-id="{"c" * 64}"' in text
     assert str(REPO) not in text
     assert str(job.settings.store) not in text
 
 
 def test_no_step_has_a_network_and_nothing_is_pulled(job):
-    text = steps.dockerfile(job, chain="")
+    text = recipe.dockerfile(job, chain="")
     runs = [line for line in text.splitlines() if line.startswith("RUN")]
     assert runs
     assert all(line.startswith("RUN --network=none ") for line in runs)
@@ -36,24 +36,24 @@ def test_no_step_has_a_network_and_nothing_is_pulled(job):
 
 
 def test_each_layer_is_one_step_from_the_slowest_changing_to_the_fastest(job):
-    text = steps.dockerfile(job, chain="")
-    order = [text.index(f"from=layer-{layer.name},") for layer in steps.grouped(job)]
-    order = [text.rindex(f"from=layer-{layer.name},") for layer in steps.grouped(job)]
+    text = recipe.dockerfile(job, chain="")
+    order = [text.index(f"from=layer-{layer.name},") for layer in recipe.grouped(job)]
+    order = [text.rindex(f"from=layer-{layer.name},") for layer in recipe.grouped(job)]
     assert order == sorted(order)
     assert order[-1] < text.index("/mnt/lane/ours.py") < text.index("/mnt/lane/patched.py")
 
 
 def test_the_chain_id_follows_everything_that_enters_the_image(job, tmp_path, monkeypatch):
-    before = steps.chain_id(job)
-    assert before == steps.chain_id(job)
+    before = recipe.chain_id(job)
+    assert before == recipe.chain_id(job)
     copy = tmp_path / "repo"
     shutil.copytree(REPO / "dockerfiles", copy / "dockerfiles", ignore=shutil.ignore_patterns(".*", "__pycache__"))
     from dataclasses import replace
 
     moved = replace(job, settings=replace(job.settings, repo=copy))
-    assert steps.chain_id(moved) == before
+    assert recipe.chain_id(moved) == before
     (copy / "dockerfiles" / "image" / "checks" / "new.py").write_text("x = 1\n")
-    assert steps.chain_id(moved) != before
+    assert recipe.chain_id(moved) != before
 
 
 def test_the_chain_id_follows_which_layer_a_wheel_is_in(job):
@@ -61,8 +61,8 @@ def test_the_chain_id_follows_which_layer_a_wheel_is_in(job):
 
     last, *others = reversed(job.intent.layers)
     moved = job.intent.model_copy(update={"layers": (*reversed(others), last.model_copy(update={"name": "renamed"}))})
-    names = {layer.name for layer in steps.grouped(job)}
-    changed = steps.chain_id(replace(job, intent=moved)) != steps.chain_id(job)
+    names = {layer.name for layer in recipe.grouped(job)}
+    changed = recipe.chain_id(replace(job, intent=moved)) != recipe.chain_id(job)
     assert changed is (last.name in names)
 
 
@@ -74,7 +74,7 @@ def test_an_unknown_name_in_a_template_is_an_error(job, tmp_path):
     with open(copy / "dockerfiles" / "builder.j2", "a", encoding="utf-8") as stream:
         stream.write("ENV X={{ no_such_thing }}\n")
     with pytest.raises(jinja2.UndefinedError, match="no_such_thing"):
-        steps.dockerfile(replace(job, settings=replace(job.settings, repo=copy)), chain="")
+        recipe.dockerfile(replace(job, settings=replace(job.settings, repo=copy)), chain="")
 
 
 def test_an_image_without_cuda_says_nothing_of_it():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, emulation, engine, host, steps, store
+from build import assemble, buildx, emulation, engine, host, recipe, steps, store
 from build.console import human_bytes, say, step
 from build.errors import ImageBuildError, UsageError
 from build.models import Built, Settings
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             todo="say where the image goes, as buildx does: --output type=oci,dest=image.tar, or type=registry,name=…",
         )
     job = steps.load(settings, args.target)
-    chain = steps.chain_id(job)
+    chain = recipe.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"):
         chosen = engine.of_builder() if args.builder else engine.find(settings)
         known = assemble.read_built(settings.store, job.name)

@@ -7,7 +7,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 
-from build import assemble, console, private, rootfs, roots, sourcetree, steps
+from build import assemble, console, private, recipe, rootfs, roots, sourcetree, steps
 from build.console import human_bytes
 from build.models import DebSet, Settings
 from build.settings import add_target_argument
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Plan the build of one target."""
     job = steps.load(settings, args.target)
-    chain = steps.chain_id(job)
+    chain = recipe.chain_id(job)
     found = [
         fetch_step(job),
         root_step(job, "tools root", job.tools),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from build import steps
+from build import recipe, steps
 from build.models import Settings
 from build.settings import add_target_argument
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Render one target's Dockerfile."""
     job = steps.load(settings, args.target)
-    text = steps.dockerfile(job, chain=steps.chain_id(job))
+    text = recipe.dockerfile(job, chain=recipe.chain_id(job))
     if args.output is None:
         print(text, end="")
         return 0
