@@ -95,7 +95,7 @@ def patch_step(job: steps.Job) -> Step:
     """The series over the trees."""
     there = steps.has_patched_files(job)
     count = len(job.series.patches)
-    why = f"{count} patches are applied" if there else f"{count} patches of {job.target.series} are to be applied"
+    why = f"patches applied: {count}" if there else f"patches of {job.target.series} to apply: {count}"
     return Step(name="patch", id=job.series.id, todo=not there, why=why, seconds=0.0 if there else PATCH_SECONDS)
 
 
