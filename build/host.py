@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from build import deblock, debmirror, download, emulation, rootfs, roots
-from build.console import human_bytes, step
+from build.console import human_bytes, step, transfer
 from build.models import DebSet, Settings
 
 TOOLS = "tools"
@@ -27,9 +27,11 @@ def fetch_debs(settings: Settings, debset: DebSet) -> None:
     if not wanted:
         return
     mirrors = () if settings.offline else debmirror.mirrors(settings.store)
-    size = human_bytes(sum(item.size for item in wanted))
-    with step(f"fetch {len(wanted)} Debian packages of {debset.root}-{debset.arch} ({size})"):
-        download.fetch(settings.store, debmirror.downloads(debset, mirrors), offline=settings.offline)
+    size = sum(item.size for item in wanted)
+    title = f"fetch {len(wanted)} Debian packages of {debset.root}-{debset.arch}"
+    with step(f"{title} ({human_bytes(size)})"), transfer(title, size) as progress:
+        files = debmirror.downloads(debset, mirrors)
+        download.fetch(settings.store, files, offline=settings.offline, progress=progress)
 
 
 def tools(settings: Settings) -> Path:
