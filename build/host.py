@@ -21,17 +21,17 @@ def locked_debs(settings: Settings, root: str, arch: str) -> DebSet:
     return deblock.read(deblock.path_of(settings.repo, root, arch)).debset
 
 
-def fetch_debs(settings: Settings, debset: DebSet) -> None:
-    """Bring a root's packages into the store; no mirror is looked for where all are there."""
+def fetch_debs(settings: Settings, debset: DebSet) -> int:
+    """Bring a root's packages into the store, bytes fetched; no mirror is looked for where all are there."""
     wanted = download.missing(settings.store, debmirror.downloads(debset, ()))
     if not wanted:
-        return
+        return 0
     mirrors = () if settings.offline else debmirror.mirrors(settings.store)
     size = sum(item.size for item in wanted)
     title = f"fetch {len(wanted)} Debian packages of {debset.root}-{debset.arch}"
     with step(f"{title} ({human_bytes(size)})"), transfer(title, size) as progress:
         files = debmirror.downloads(debset, mirrors)
-        download.fetch(settings.store, files, offline=settings.offline, progress=progress)
+        return download.fetch(settings.store, files, offline=settings.offline, progress=progress)
 
 
 def tools(settings: Settings) -> Path:

@@ -141,9 +141,7 @@ def environments(job: Job) -> tuple[index.Environment, ...]:
 def fetch_all(job: Job) -> int:
     """Everything that a build of the target needs, into the store; bytes fetched."""
     count = fetch_python(job.settings, python_files(job), environments(job))
-    for debset in (job.tools, job.builder, job.rootfs):
-        host.fetch_debs(job.settings, debset)
-    return count
+    return count + sum(host.fetch_debs(job.settings, debset) for debset in (job.tools, job.builder, job.rootfs))
 
 
 def missing_files(job: Job) -> tuple[Download, ...]:
