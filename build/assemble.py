@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, rootfs: Pa
         "Dockerfile": recipe.dockerfile(job, chain=chain).encode(),
         "builder.tar": builder,
         "rootfs.tar": rootfs,
-        "uv": _uv(job),
+        "uv": steps.uv_program(job.settings, job.uv),
         "manifest.json": _json(recipe.manifest(job, chain=chain)),
         "patched/patched.json": _json(_patched_paths(job)),
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
@@ -80,20 +79,6 @@ def verify(job: steps.Job, root: Path | None = None) -> None:
 
 def _wheels(job: steps.Job, plan: LayerPlan) -> dict[str, bytes | Path]:
     return {wheel.file: store.blob(job.settings.store, wheel.sha256) for wheel in plan.wheels}
-
-
-def _uv(job: steps.Job) -> Path:
-    """The uv program out of its locked wheel, kept beside the roots."""
-    target = job.settings.store / "roots" / f"uv-{job.uv.sha256}"
-    if not target.is_file():
-        with store.scratch(job.settings.store, "uv") as folder:
-            with zipfile.ZipFile(store.blob(job.settings.store, job.uv.sha256)) as wheel:
-                name = next(n for n in wheel.namelist() if n.endswith(".data/scripts/uv"))
-                made = Path(wheel.extract(name, folder))
-            made.chmod(0o755)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(made, target)
-    return target
 
 
 def _patched_paths(job: steps.Job) -> dict[str, list[str]]:

@@ -108,17 +108,6 @@ class Component:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WheelLayer:
-    """One image layer: the wheels installed into it, in the order of installation steps.
-
-    All but the last element of ``steps`` are overwritten by later ones where a declared overlap says so.
-    """
-
-    name: str
-    steps: tuple[tuple[Wheel, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Lock:
     """Everything that a target resolves to; made by ``nox -s lock`` only.
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from build import patchwork, sourcetree, store, udiffparse, wheels
 from build import series as serieses
 from build.errors import LockError
-from build.models import Artifact, Component, Lock, PatchedFile, Settings
+from build.models import Component, Lock, PatchedFile, Settings, SourceArchive, Wheel
 from build.patchwork import Work
 from build.sourcetree import Obtain
 
 
-def inputs(lock: Lock, *, git: bool = False) -> tuple[Artifact, ...]:
+def inputs(lock: Lock, *, git: bool = False) -> tuple[Wheel | SourceArchive, ...]:
     """The locked files that the series needs: each component's wheel, and its source archive unless ``git``."""
     components = {item.distribution for item in lock.components}
     archives = [item.archive for item in lock.components if item.archive is not None and not git]

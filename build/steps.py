@@ -5,20 +5,23 @@ Above the modules and below ``build/commands``: it composes them, and holds no m
 
 from __future__ import annotations
 
+import os
 import tomllib
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build import deblock, debs, download, host, index, lockfile, patched, roots, series
+from build import deblock, debs, download, host, index, lockfile, patched, roots, series, store
 from build.console import human_bytes, step, transfer
 from build.download import Download
 from build.errors import LockError
 from build.intent import FILE, Intent, TargetIntent, read_intent, target_checksum
-from build.models import Artifact, DebSet, Lock, Settings, Wheel
+from build.models import DebSet, Lock, Settings, SourceArchive, Wheel
 
 LABEL = "spark-runtime"
-ARCHITECTURES = ("amd64", "arm64")
+PythonFile = Wheel | SourceArchive
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # Debian's name → the kernel's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,7 @@ class Job:
     @property
     def uv(self) -> Wheel:
         """The uv that runs in the builder root."""
-        machine = {"amd64": "x86_64", "arm64": "aarch64"}[roots.host_architecture()]
-        return next(wheel for wheel in self.lock.tools if machine in wheel.file)
+        return next(wheel for wheel in self.lock.tools if MACHINES[roots.host_architecture()] in wheel.file)
 
 
 def load(settings: Settings, name: str | None) -> Job:
@@ -72,7 +74,7 @@ def load(settings: Settings, name: str | None) -> Job:
         lock=lock,
         series=found,
         rootfs=sets[target.rootfs, "arm64"],
-        builders=tuple(sets["builder", arch] for arch in ARCHITECTURES),
+        builders=tuple(sets["builder", arch] for arch in MACHINES),
         tools=sets["tools", roots.host_architecture()],
     )
 
@@ -92,14 +94,14 @@ def deb_sets(repo: Path) -> dict[tuple[str, str], DebSet]:
 # Fetching
 
 
-def fetch_python(settings: Settings, files: Sequence[Artifact], environments: Iterable[index.Environment]) -> int:
+def fetch_python(settings: Settings, files: Sequence[PythonFile], environments: Iterable[index.Environment]) -> int:
     """Bring locked wheels and source archives into the store; bytes fetched."""
     wanted = {item.sha256: item for item in files}
     plain = [Download(file=item.file, sha256=item.sha256, size=item.size, urls=()) for item in wanted.values()]
     lacking = download.missing(settings.store, plain)
     if not lacking or settings.offline:
         return download.fetch(settings.store, lacking, offline=settings.offline)
-    pins = {(_name(wanted[item.sha256]), _version(wanted[item.sha256])) for item in lacking}
+    pins = {(wanted[item.sha256].name, wanted[item.sha256].version) for item in lacking}
     places: dict[str, index.Found] = {}
     with step(f"ask the Python index where {len(lacking)} files are"):
         for environment in environments:
@@ -118,15 +120,7 @@ def _urls(found: index.Found | None) -> tuple[str, ...]:
     return (found.url,) if found else ()
 
 
-def _name(item: Artifact) -> str:
-    return str(getattr(item, "name", item.file))
-
-
-def _version(item: Artifact) -> str:
-    return str(getattr(item, "version", ""))
-
-
-def python_files(job: Job) -> tuple[Artifact, ...]:
+def python_files(job: Job) -> tuple[PythonFile, ...]:
     """Every locked wheel and source archive that this machine needs for the target."""
     archives = tuple(item.archive for item in job.lock.components if item.archive is not None)
     return (*job.lock.wheels, *archives, job.uv)
@@ -134,8 +128,29 @@ def python_files(job: Job) -> tuple[Artifact, ...]:
 
 def environments(job: Job) -> tuple[index.Environment, ...]:
     """What the files of :func:`python_files` are for: the image, and this machine's builder root."""
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}[roots.host_architecture()]
-    return (job.environment, index.Environment(platform=f"{machine}-manylinux_2_39", python=job.lock.python))
+    return (job.environment, builder_environment(MACHINES[roots.host_architecture()], job.lock.python))
+
+
+def builder_environment(machine: str, python: str) -> index.Environment:
+    """What wheels for a builder root are chosen for: trixie's glibc is newer than 2.39."""
+    return index.Environment(platform=f"{machine}-manylinux_2_39", python=python)
+
+
+def uv_program(settings: Settings, wheel: Wheel) -> Path:
+    """The uv program out of its locked wheel, which is compared with the lock first; kept beside the roots."""
+    made = settings.store / "roots" / f"uv-{wheel.sha256}"
+    if not made.is_file():
+        store.verify(settings.store, wheel.file, wheel.sha256)
+        with (
+            store.scratch(settings.store, "uv") as folder,
+            zipfile.ZipFile(store.blob(settings.store, wheel.sha256)) as archive,
+        ):
+            name = next(n for n in archive.namelist() if n.endswith(".data/scripts/uv"))
+            program = Path(archive.extract(name, folder))
+            program.chmod(0o755)
+            made.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(program, made)
+    return made
 
 
 def fetch_all(job: Job) -> int:

@@ -19,9 +19,6 @@ from build.models import Component, GitSource, Lock, Settings, SourceArchive, Wh
 from build.settings import add_target_argument
 from build.store import blob
 
-MACHINES = ("x86_64", "aarch64")
-BUILDER_PLATFORM = "manylinux_2_39"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_argument(parser)
@@ -153,8 +150,8 @@ def _require_network(settings: Settings, why: str) -> None:
 def lock_tools(intent: Intent, target: TargetIntent) -> tuple[Wheel, ...]:
     """The wheels that run in the builder root, for each architecture that may build."""
     found: list[index.Found] = []
-    for machine in MACHINES:
-        environment = index.Environment(platform=f"{machine}-{BUILDER_PLATFORM}", python=target.python)
+    for machine in steps.MACHINES.values():
+        environment = steps.builder_environment(machine, target.python)
         found += index.resolve([f"uv=={intent.tools.uv}"], (), environment)
     return tuple(_wheel(item) for item in found)
 

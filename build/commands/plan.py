@@ -115,6 +115,7 @@ def show(job: steps.Job, chain: str, found: list[Step]) -> None:
     """The plan as a table."""
     rows = [[item.name, item.id[:12], "to do" if item.todo else "there", item.why, _cost(item)] for item in found]
     console.table(f"{job.name}: {job.target.summary}", ["step", "id", "state", "why", "cost"], rows)
+    print(f"on a GB10  {job.target.gb10}{f' ({job.target.gb10_seen})' if job.target.gb10_seen else ''}")
     todo = [item for item in found if item.todo]
     if not todo:
         print("Nothing to do.")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import time
-import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from build import assemble, emulation, engine, host, reference, report, smoke, steps, store
+from build import assemble, emulation, engine, host, reference, report, smoke, steps
 from build.console import say, step, table, warn
 from build.errors import BuildError, ImageNotFoundError, SmokeError
 from build.intent import read_intent
@@ -156,15 +155,4 @@ def arm64_uv(settings: Settings, image: reference.Image) -> Path | None:
     except (BuildError, StopIteration) as error:
         warn(f"no uv for arm64 can be had, so the metadata check is skipped: {error}")
         return None
-    made = settings.store / "roots" / f"uv-{wheel.sha256}"
-    if not made.is_file():
-        with (
-            store.scratch(settings.store, "uv") as folder,
-            zipfile.ZipFile(store.blob(settings.store, wheel.sha256)) as archive,
-        ):
-            member = next(name for name in archive.namelist() if name.endswith(".data/scripts/uv"))
-            unpacked = Path(archive.extract(member, folder))
-            unpacked.chmod(0o755)
-            made.parent.mkdir(parents=True, exist_ok=True)
-            unpacked.replace(made)
-    return made
+    return steps.uv_program(settings, wheel)
