@@ -65,10 +65,12 @@ def lock_debs(settings: Settings, *, upgrade: bool, dry_run: bool) -> bool:
         host.fetch_debs(settings, found)
         times = [unpack.build_time(blob(settings.store, deb.sha256)) for deb in found.debs]
         after = deblock.LockedDebs(intent=request.intent, debset=debs.with_epoch(found, times))
+        if before == after:
+            continue
         old = [(deb.name, deb.version, deb.size) for deb in before.debset.debs] if before else []
         new = [(deb.name, deb.version, deb.size) for deb in after.debset.debs]
         report(f"{request.root} {request.arch}", old, new)
-        changed |= before != after
+        changed = True
         if not dry_run:
             deblock.write(path, after)
     return changed
