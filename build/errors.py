@@ -59,6 +59,24 @@ class NewerLockError(LockError):
     exit_code = 15
 
 
+class MovedTagError(LockError):
+    """A tag points to another commit than the one that was locked."""
+
+    exit_code = 16
+
+
+class UnresolvedError(LockError):
+    """The lock leaves open what this needs: it was made where a remote could not be reached."""
+
+    exit_code = 17
+
+
+class InconsistentLockError(LockError):
+    """Fresh locks that contradict themselves, each other, or what uses them; all findings are listed."""
+
+    exit_code = 18
+
+
 class ResolveError(BuildError):
     """The resolver (uv or apt) found no solution, or an index does not have what is asked for."""
 
@@ -75,6 +93,18 @@ class NetworkError(BuildError):
     """A file could not be had from any place; what came so far is kept for the next run."""
 
     exit_code = 21
+
+
+class GoneError(NetworkError):
+    """A locked Debian package that no mirror has any more: the archive moved on."""
+
+    exit_code = 23
+
+
+class GoneCommitError(NetworkError):
+    """A locked commit that its remotes do not have (any more)."""
+
+    exit_code = 24
 
 
 class OfflineError(BuildError):

@@ -18,6 +18,8 @@ FILE = Path("lock/targets.toml")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+ActionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
 
 
 class _Table(BaseModel):
@@ -74,13 +76,35 @@ class LibraryIntent(_Table):
 
 
 class ComponentIntent(_Table):
-    """A source tree that the series patches."""
+    """A source tree that the series patches.
+
+    ``requirement_files``: the files of that tree which list what the distribution needs at run time. A patch that
+    changes them changes what is resolved, and the distribution's METADATA in the image.
+    """
 
     distribution: Name
     paths: dict[str, str]
+    requirement_files: tuple[Text, ...] = ()
     git: Text | None = None
+    mirrors: tuple[Text, ...] = ()
     tag: Text | None = None
-    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
+    commit: Commit | None = None
+
+
+class SourceIntent(_Table):
+    """A source that a native build takes in, by its name in CMake's FetchContent: a tag or a whole commit."""
+
+    git: Text
+    mirrors: tuple[Text, ...] = ()
+    tag: Text | None = None
+    commit: Commit | None = None
+
+
+class OverrideIntent(_Table):
+    """A requirement that replaces what wheels ask for, with the reason why they may be overruled."""
+
+    requirement: Text
+    reason: Text
 
 
 class TargetIntent(_Table):
@@ -99,11 +123,13 @@ class TargetIntent(_Table):
     gb10_seen: str
     requirements: tuple[Text, ...]
     constraints: tuple[Text, ...]
+    overrides: tuple[OverrideIntent, ...] = ()
     smoke: Name
     overlaps: tuple[OverlapIntent, ...] = ()
     exceptions: tuple[ExceptionIntent, ...] = ()
     libraries: tuple[LibraryIntent, ...] = ()
     components: dict[Name, ComponentIntent] = {}
+    externals: dict[Name, SourceIntent] = {}
 
 
 class ToolsIntent(_Table):
@@ -121,6 +147,7 @@ class Intent(_Table):
     rootfs: dict[Name, RootfsIntent]
     root: dict[Name, RootIntent]
     layers: tuple[LayerIntent, ...]
+    actions: dict[ActionName, Text] = {}
     targets: dict[Name, TargetIntent]
 
     def target(self, name: str | None) -> tuple[str, TargetIntent]:
@@ -178,6 +205,11 @@ def _contradictions(intent: Intent) -> list[str]:
             faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")
         if target.lane is not Lane.WHEEL:
             faults.append(f"targets.{name}.lane: this version builds only the lane 'wheel'")
+        faults += [
+            f"targets.{name}.externals.{key}: a tag or a commit is needed"
+            for key, source in target.externals.items()
+            if not (source.tag or source.commit)
+        ]
     return faults
 
 
@@ -205,7 +237,9 @@ def _any(name: str, patterns: tuple[str, ...]) -> bool:
 def target_checksum(intent: Intent, name: str) -> str:
     """The checksum of the intent that a target's lock is made from.
 
-    What only describes a target (its summary, whether a GB10 ran it) is left out: it enters no image.
+    What only describes a target (its summary, whether a GB10 ran it) is left out: it enters no image. So are keys
+    at their defaults, so that a key which a later version of this tool knows makes no lock stale.
     """
-    table = intent.targets[name].model_dump(mode="json", by_alias=True, exclude={"summary", "gb10", "gb10_seen"})
+    described = {"summary", "gb10", "gb10_seen"}
+    table = intent.targets[name].model_dump(mode="json", by_alias=True, exclude=described, exclude_defaults=True)
     return digest({"target": table, "tools": intent.tools.model_dump(mode="json")})

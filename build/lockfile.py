@@ -6,20 +6,32 @@ that it says, so that an edit by hand is seen.
 
 from __future__ import annotations
 
-import json
-import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from build.canonical import digest
-from build.errors import LockError, NewerLockError
-from build.models import Component, GitSource, Lock, PatchedFile, PatchRef, SourceArchive, Wheel
+from build import lockform
+from build.errors import LockError
+from build.models import (
+    Component,
+    External,
+    GitSource,
+    Lock,
+    Override,
+    PatchedFile,
+    PatchRef,
+    RequirementChange,
+    SourceArchive,
+    Submodule,
+    Unresolved,
+    Wheel,
+)
 
-SCHEMA = 1
+SCHEMA = 2
 HEADER = "# Written by `nox -s lock`. Not to be edited: a build refuses a lock that was.\n"
+FILE_KEYS = ("name", "version", "file", "size", "sha256")
 
 
 def lock_path(repo: Path, target: str) -> Path:
@@ -31,17 +43,11 @@ def read_lock(repo: Path, target: str, *, intent: str | None = None) -> Lock:
     """The lock of a target.
 
     ``intent``: the checksum of today's intent; a lock made from another is stale. Raises :class:`LockError` for a
-    lock that is missing, stale, edited, or of a newer version of this tool.
+    lock that is missing, stale, edited, or of another version of this tool.
     """
     path = lock_path(repo, target)
     refresh = f"run `nox -s lock -- --target {target}`"
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LockError(f"{target} has no lock", why=f"lock/{path.name} is not there", todo=refresh) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LockError(f"lock/{path.name} is not TOML", why=str(error), todo=f"{refresh}, or restore it") from error
-    _accept(data, path.name, refresh)
+    data = lockform.read(path, name=f"lock/{path.name}", schema=SCHEMA, refresh=refresh)
     if intent is not None and data["intent"] != intent:
         raise LockError(
             f"lock/{path.name} is stale",
@@ -51,21 +57,16 @@ def read_lock(repo: Path, target: str, *, intent: str | None = None) -> Lock:
     return _parse(data)
 
 
-def _accept(data: Mapping[str, Any], name: str, refresh: str) -> None:
-    schema = data.get("schema")
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise NewerLockError(
-            f"lock/{name} was written by a newer version of this tool",
-            why=f"it has schema {schema}, this version knows {SCHEMA}",
-            todo="update this checkout",
-        )
-    said = {key: value for key, value in data.items() if key != "checksum"}
-    if data.get("checksum") != digest(said):
-        raise LockError(
-            f"lock/{name} was edited by hand",
-            why="its content does not have the checksum that it states",
-            todo=f"restore it from git, or {refresh}",
-        )
+def versions(repo: Path, target: str) -> tuple[tuple[str, str], ...]:
+    """(name, version) of the wheels that a target's lock names, however old or stale it is: what to hold on to.
+
+    Nothing where there is no lock or it cannot be read.
+    """
+    try:
+        data = tomllib.loads(lock_path(repo, target).read_text(encoding="utf-8"))
+        return tuple((str(row["name"]), str(row["version"])) for row in data["wheels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def _parse(data: Mapping[str, Any]) -> Lock:
@@ -77,8 +78,13 @@ def _parse(data: Mapping[str, Any]) -> Lock:
         platform=data["platform"],
         tools=tuple(Wheel(**row) for row in data["tools"]),
         wheels=tuple(Wheel(**row) for row in data["wheels"]),
+        overrides=tuple(Override(**row) for row in data["overrides"]),
         patches=tuple(PatchRef(**row) for row in data["patches"]),
+        unresolved=tuple(Unresolved(**row) for row in data["unresolved"]),
         components=tuple(_component(name, table) for name, table in data.get("components", {}).items()),
+        externals=tuple(
+            External(name=name, source=_git_source(table)) for name, table in data.get("externals", {}).items()
+        ),
     )
 
 
@@ -88,38 +94,50 @@ def _component(name: str, table: Mapping[str, Any]) -> Component:
         distribution=table["distribution"],
         paths=tuple((row["source"], row["installed"]) for row in table["paths"]),
         archive=SourceArchive(**table["archive"]) if "archive" in table else None,
-        git=GitSource(**table["git"]) if "git" in table else None,
+        git=_git_source(table["git"]) if "git" in table else None,
         files=tuple(PatchedFile(**row) for row in table["files"]),
+        requires=tuple(RequirementChange(**row) for row in table["requires"]),
     )
 
 
-def write_lock(repo: Path, lock: Lock) -> None:
-    """Write a target's lock in one step: a reader sees the old file or the new one."""
-    path = lock_path(repo, lock.target)
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        partial.write_text(lock_text(lock), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _git_source(table: Mapping[str, Any]) -> GitSource:
+    lists = {
+        "mirrors": tuple(table["mirrors"]),
+        "submodules": tuple(Submodule(**row) for row in table["submodules"]),
+    }
+    return GitSource(**{**table, **lists})
+
+
+def write_lock(repo: Path, lock: Lock) -> bool:
+    """Write a target's lock in one step: a reader sees the old file or the new one. Whether its bytes changed."""
+    return lockform.write(lock_path(repo, lock.target), lock_text(lock))
 
 
 def lock_text(lock: Lock) -> str:
     """The bytes of a lock file: the same lock gives the same text."""
     data: dict[str, Any] = {
-        "schema": SCHEMA,
         "target": lock.target,
         "intent": lock.intent,
         "epoch": lock.epoch,
         "python": lock.python,
         "platform": lock.platform,
-        "tools": _rows(lock.tools, ("name", "version", "file", "size", "sha256")),
-        "wheels": _rows(lock.wheels, ("name", "version", "file", "size", "sha256")),
+        "tools": _rows(lock.tools, FILE_KEYS),
+        "wheels": _rows(lock.wheels, FILE_KEYS),
+        "overrides": _rows(lock.overrides, ("requirement", "reason")),
         "patches": _rows(lock.patches, ("component", "file", "sha256")),
+        "unresolved": _rows(lock.unresolved, ("what", "wanted", "why")),
     }
     if lock.components:
         data["components"] = {item.name: _component_table(item) for item in lock.components}
-    return HEADER + toml_text({**data, "checksum": digest(data)})
+    if lock.externals:
+        data["externals"] = {item.name: asdict(item.source) for item in lock.externals}
+    return lockform.text(HEADER, SCHEMA, data)
+
+
+def image_text(lock: Lock) -> str:
+    """:func:`lock_text` without what enters no image: commits beside a source archive, and what is left open."""
+    components = tuple(replace(item, git=None) if item.archive is not None else item for item in lock.components)
+    return lock_text(replace(lock, components=components, unresolved=()))
 
 
 def _rows(items: Iterable[Any], keys: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -129,48 +147,10 @@ def _rows(items: Iterable[Any], keys: tuple[str, ...]) -> list[dict[str, Any]]:
 def _component_table(item: Component) -> dict[str, Any]:
     table: dict[str, Any] = {"distribution": item.distribution}
     if item.archive is not None:
-        table["archive"] = _rows([item.archive], ("name", "version", "file", "size", "sha256"))[0]
+        table["archive"] = _rows([item.archive], FILE_KEYS)[0]
     if item.git is not None:
         table["git"] = asdict(item.git)
     table["paths"] = [{"source": source, "installed": installed} for source, installed in item.paths]
+    table["requires"] = _rows(item.requires, ("before", "after"))
     table["files"] = _rows(item.files, ("source", "installed", "before", "after"))
     return table
-
-
-def toml_text(data: Mapping[str, Any], table: str = "") -> str:
-    """A small, stable subset of TOML 1.0: scalars, inline tables, arrays with one element a line, sub-tables.
-
-    >>> print(toml_text({"a": 1, "rows": [{"x": "y"}], "t": {"u": {"v": []}}}), end="")
-    a = 1
-    rows = [
-      { x = "y" },
-    ]
-    <BLANKLINE>
-    [t.u]
-    v = []
-    """
-    tables = {key: value for key, value in data.items() if _is_table(value)}
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in data.items() if key not in tables]
-    text = f"\n[{table}]\n" if table and lines else ""
-    text += "".join(f"{line}\n" for line in lines)
-    for key, value in tables.items():
-        text += toml_text(value, f"{table}.{_key(key)}" if table else _key(key))
-    return text
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(inner, (Mapping, list)) for inner in value.values())
-
-
-def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() else json.dumps(key, ensure_ascii=False)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
-    if isinstance(value, list):
-        return "[\n" + "".join(f"  {_value(item)},\n" for item in value) + "]" if value else "[]"
-    if isinstance(value, (bool, int, str)):
-        return json.dumps(value, ensure_ascii=False)
-    raise TypeError(type(value).__name__)

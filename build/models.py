@@ -61,13 +61,66 @@ class DebSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Submodule:
+    """A repository inside another's tree: its path below the outermost one, and what is pinned there."""
+
+    path: str
+    url: str
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class GitSource:
-    """A pinned commit: where it may be fetched from, and the tree that makes any source of it acceptable."""
+    """A pinned commit: where it may be fetched from, and the tree that makes any source of it acceptable.
+
+    ``mirrors``: further remotes of the same repository. ``version``: the version string of what is built from it.
+    ``submodules``: every nested repository, recursively, by path.
+    """
 
     url: str
+    mirrors: tuple[str, ...] = ()
     tag: str
     commit: str
     tree: str
+    version: str = ""
+    submodules: tuple[Submodule, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class External:
+    """A source that a native build takes in besides vLLM itself (CMake's FetchContent), by its name there."""
+
+    name: str
+    source: GitSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unresolved:
+    """What a lock leaves open: its place in the lock, what was asked for, why it could not be had."""
+
+    what: str
+    wanted: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """A requirement that replaces what the wheels' METADATA ask for, and why."""
+
+    requirement: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequirementChange:
+    """A line of METADATA that a series changes, by changing the source's own requirement files.
+
+    Both are PEP 508 requirements in normal form; an empty one stands for a requirement that is not there.
+    """
+
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +150,7 @@ class Component:
     """A source tree that a series patches, as locked.
 
     ``paths``: repository prefix → installed prefix, below site-packages. ``git`` is None where no commit is known.
+    ``requires``: what the series changes in the distribution's own requirements.
     """
 
     name: str
@@ -105,6 +159,7 @@ class Component:
     archive: SourceArchive | None
     git: GitSource | None
     files: tuple[PatchedFile, ...]
+    requires: tuple[RequirementChange, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +167,8 @@ class Lock:
     """Everything that a target resolves to; made by ``nox -s lock`` only.
 
     ``intent``: checksum of the intent it was made from. ``epoch``: seconds, the release time of the target's vLLM.
-    ``tools``: wheels that run in the build's stages (uv for each architecture that may build).
+    ``tools``: wheels that run in the build's stages (uv for each architecture that may build). ``externals``: the
+    source lane's. ``unresolved``: what could not be had where the lock was made, and no build of the target needs.
     """
 
     target: str
@@ -124,6 +180,9 @@ class Lock:
     wheels: tuple[Wheel, ...]
     patches: tuple[PatchRef, ...]
     components: tuple[Component, ...]
+    overrides: tuple[Override, ...] = ()
+    externals: tuple[External, ...] = ()
+    unresolved: tuple[Unresolved, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +200,14 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one run was asked for and where it keeps things."""
+    """What one run was asked for and where it keeps things.
+
+    ``exported``: folders that ``fetch -- --export`` wrote, looked into before any network.
+    """
 
     repo: Path
     store: Path
+    exported: tuple[Path, ...] = ()
     offline: bool = False
     verbose: bool = False
     json: bool = False

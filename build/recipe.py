@@ -65,7 +65,7 @@ def chain_id(job: Job) -> str:
     return digest(
         {
             "form": FORM,
-            "lock": lockfile.lock_text(job.lock),
+            "lock": lockfile.image_text(job.lock),
             "rootfs": rootfs.rootfs_id(job.rootfs),
             "layers": [plan.as_dict() for plan in grouped(job)],
             "builders": [roots.root_id(item) for item in job.builders],

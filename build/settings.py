@@ -9,6 +9,7 @@ from pathlib import Path
 from build.models import Settings
 
 STORE_VARIABLE = "SPARK_RUNTIME_STORE"
+EXPORTED_VARIABLE = "SPARK_RUNTIME_EXPORTED"
 REPO = Path(__file__).resolve().parent.parent
 
 
@@ -20,9 +21,19 @@ def default_store() -> Path:
     return Path(cache) / "spark-runtime"
 
 
+def default_exported() -> list[Path]:
+    """The folders of ``$SPARK_RUNTIME_EXPORTED``, separated as those of ``$PATH`` are."""
+    named = os.environ.get(EXPORTED_VARIABLE, "").split(os.pathsep)
+    return [Path(name).expanduser() for name in named if name]
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every session takes after ``--``."""
     parser.add_argument("--store", type=Path, metavar="DIR", help=f"where files are kept (${STORE_VARIABLE})")
+    parser.add_argument(
+        "--exported", type=Path, action="append", metavar="DIR",
+        help=f"a folder that `fetch -- --export` wrote, looked into before any network (${EXPORTED_VARIABLE})",
+    )  # fmt: skip
     parser.add_argument("--offline", action="store_true", help="use no network: what is not in the store is an error")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each program that is run")
@@ -37,6 +48,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
     return Settings(
         repo=REPO,
         store=(args.store or default_store()).absolute(),
+        exported=tuple(folder.absolute() for folder in args.exported or default_exported()),
         offline=args.offline,
         verbose=args.verbose,
         json=args.json,

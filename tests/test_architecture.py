@@ -14,6 +14,7 @@ EDGES = {
     "debmirror": {"debs", "download"},
     "engine": {"dockerapi", "host", "private"},
     "layers": {"wheels"},
+    "lockfile": {"lockform"},
     "patched": {"patchwork", "series", "sourcetree", "udiffparse", "wheels"},
     "private": {"dockerapi", "processes"},
     "render": {"layers"},

@@ -15,7 +15,7 @@ from build import series as serieses
 from build.console import human_bytes, say, step, warn
 from build.errors import LockError, NewerLockError, OfflineError, ResolveError
 from build.intent import FILE, ComponentIntent, Intent, TargetIntent, read_intent, target_checksum
-from build.models import Component, GitSource, Lock, Settings, SourceArchive, Wheel
+from build.models import Component, Lock, Settings, SourceArchive, Wheel
 from build.settings import add_target_argument
 from build.store import blob
 
@@ -91,18 +91,18 @@ def lock_target(settings: Settings, intent: Intent, name: str, *, upgrade: bool,
     if before is not None and fresh and not upgrade:
         draft = before
     else:
-        draft = resolve_target(settings, intent, name, None if upgrade else before)
+        draft = resolve_target(settings, intent, name, upgrade=upgrade)
     _, files = patched.apply(settings, draft, series, obtain=lambda item: _obtain(settings, draft, item))
     components = tuple(replace(item, files=files.get(item.name, ())) for item in draft.components)
     return finish(settings, before, replace(draft, patches=series.refs, components=components), dry_run=dry_run)
 
 
-def resolve_target(settings: Settings, intent: Intent, name: str, before: Lock | None) -> Lock:
+def resolve_target(settings: Settings, intent: Intent, name: str, *, upgrade: bool) -> Lock:
     """The lock of a target without its series: what the index gives for its intent."""
     _require_network(settings, f"the intent of {name} changed, or an upgrade was asked for")
     target = intent.targets[name]
     environment = index.Environment(platform=target.platform, python=target.python)
-    prefer = [(w.name, w.version) for w in before.wheels] if before else []
+    prefer = () if upgrade else lockfile.versions(settings.repo, name)
     with step(f"resolve {name}: {', '.join(target.requirements)}"):
         found = index.resolve(target.requirements, target.constraints, environment, prefer=prefer)
         tools = lock_tools(intent, target)
@@ -191,7 +191,8 @@ def _read(settings: Settings, name: str) -> Lock | None:
     except NewerLockError:
         raise
     except LockError as error:
-        warn(f"{error.what}: its versions cannot be kept, {name} is resolved from its intent alone")
+        kept = "its versions are kept where the intent allows it" if lockfile.versions(settings.repo, name) else ""
+        warn(f"{error.what}: {name} is resolved anew; {kept or 'it holds no versions to keep'}")
         return None
 
 
@@ -209,8 +210,6 @@ def _component(name: str, table: ComponentIntent, archive: index.Found | None) -
         )
         if archive
         else None,
-        git=GitSource(url=table.git, tag=table.tag or "", commit=table.commit, tree="")
-        if table.git and table.commit
-        else None,
+        git=None,
         files=(),
     )
