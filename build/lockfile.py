@@ -96,6 +96,7 @@ def _component(name: str, table: Mapping[str, Any]) -> Component:
         archive=SourceArchive(**table["archive"]) if "archive" in table else None,
         git=_git_source(table["git"]) if "git" in table else None,
         files=tuple(PatchedFile(**row) for row in table["files"]),
+        requirement_files=tuple(table.get("requirement-files", ())),
         requires=tuple(RequirementChange(**row) for row in table["requires"]),
     )
 
@@ -135,8 +136,12 @@ def lock_text(lock: Lock) -> str:
 
 
 def image_text(lock: Lock) -> str:
-    """:func:`lock_text` without what enters no image: commits beside a source archive, and what is left open."""
-    components = tuple(replace(item, git=None) if item.archive is not None else item for item in lock.components)
+    """:func:`lock_text` without what enters no image: commits beside a source archive, names of requirement files,
+    and what is left open.
+    """
+    components = tuple(
+        replace(item, requirement_files=(), git=item.git if item.archive is None else None) for item in lock.components
+    )
     return lock_text(replace(lock, components=components, unresolved=()))
 
 
@@ -151,6 +156,8 @@ def _component_table(item: Component) -> dict[str, Any]:
     if item.git is not None:
         table["git"] = asdict(item.git)
     table["paths"] = [{"source": source, "installed": installed} for source, installed in item.paths]
+    if item.requirement_files:
+        table["requirement-files"] = list(item.requirement_files)
     table["requires"] = _rows(item.requires, ("before", "after"))
     table["files"] = _rows(item.files, ("source", "installed", "before", "after"))
     return table

@@ -127,7 +127,8 @@ class RequirementChange:
 class PatchedFile:
     """A file that a series touches: its repository path, its installed path, its hashes before and after.
 
-    An empty hash stands for a file that is not there (created or deleted by the series).
+    An empty hash stands for a file that is not there (created or deleted by the series), an empty installed path for
+    a requirement file: it is read where the target is locked, and no image holds it.
     """
 
     source: str
@@ -150,6 +151,7 @@ class Component:
     """A source tree that a series patches, as locked.
 
     ``paths``: repository prefix → installed prefix, below site-packages. ``git`` is None where no commit is known.
+    ``requirement_files``: the tree's files that list what the distribution needs, each that they include too.
     ``requires``: what the series changes in the distribution's own requirements.
     """
 
@@ -159,6 +161,7 @@ class Component:
     archive: SourceArchive | None
     git: GitSource | None
     files: tuple[PatchedFile, ...]
+    requirement_files: tuple[str, ...] = ()
     requires: tuple[RequirementChange, ...] = ()
 
 
