@@ -57,16 +57,26 @@ def read_lock(repo: Path, target: str, *, intent: str | None = None) -> Lock:
     return _parse(data)
 
 
-def versions(repo: Path, target: str) -> tuple[tuple[str, str], ...]:
-    """(name, version) of the wheels that a target's lock names, however old or stale it is: what to hold on to.
+def known_wheels(repo: Path, target: str) -> tuple[Wheel, ...]:
+    """The wheels that a target's lock names, however old or stale it is: what to hold on to and to compare with.
 
-    Nothing where there is no lock or it cannot be read.
+    None where there is no lock or it cannot be read.
     """
     try:
         data = tomllib.loads(lock_path(repo, target).read_text(encoding="utf-8"))
-        return tuple((str(row["name"]), str(row["version"])) for row in data["wheels"])
+        return tuple(Wheel(**row) for row in data["wheels"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()
+
+
+def requirement_changes(repo: Path, target: str) -> dict[str, tuple[RequirementChange, ...]]:
+    """What a target's lock says that its series changes in requirements, by component, however stale it is."""
+    try:
+        data = tomllib.loads(lock_path(repo, target).read_text(encoding="utf-8"))
+        rows = {name: table.get("requires", ()) for name, table in data.get("components", {}).items()}
+        return {name: tuple(RequirementChange(**row) for row in group) for name, group in rows.items() if group}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _parse(data: Mapping[str, Any]) -> Lock:

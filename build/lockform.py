@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from build.canonical import digest
 from build.errors import LockError, NewerLockError
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def text(header: str, schema: int, data: Mapping[str, Any]) -> str:
@@ -100,7 +103,12 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() else json.dumps(key, ensure_ascii=False)
+    return key if _BARE.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    """A basic string. TOML asks to escape what JSON does, and DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
@@ -108,6 +116,8 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[\n" + "".join(f"  {_value(item)},\n" for item in value) + "]" if value else "[]"
-    if isinstance(value, (bool, int, str)):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, int):
+        return json.dumps(value)
     raise TypeError(type(value).__name__)

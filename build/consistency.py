@@ -1,0 +1,142 @@
+"""Contradictions inside one target's lock: pure functions that find them, each as a sentence with both sides of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from packaging import tags
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from build.models import Artifact, DebSet, GitSource, Lock, Wheel
+
+SHA256 = re.compile(r"^[0-9a-f]{64}$")
+GIT_ID = re.compile(r"^[0-9a-f]{40}$")
+
+# The parts of a CUDA toolkit whose versions begin with the toolkit's own (CUDA Toolkit release notes, table of
+# component versions; cuBLAS, cuFFT and the like count for themselves): compiler, headers, runtime, run-time compiler.
+CUDA_TOOLKIT = (
+    "cuda-toolkit", "nvidia-cuda-cccl", "nvidia-cuda-crt", "nvidia-cuda-cupti", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc",
+    "nvidia-cuda-runtime", "nvidia-nvjitlink", "nvidia-nvtx", "nvidia-nvvm",
+)  # fmt: skip
+# Platform tags that a root with glibc 2.x can take, oldest first (PEP 600; 2.17 is the first for aarch64).
+OLDEST_GLIBC = 17
+
+
+def incomplete(lock: Lock) -> Iterator[str]:
+    """What has no hash, no size or no commit, and what is there twice."""
+    archives = [item.archive for item in lock.components if item.archive is not None]
+    yield from _artifacts((*lock.tools, *lock.wheels, *archives))
+    for item in lock.components:
+        if item.archive is None and item.git is None:
+            yield f"component {item.name}: neither a source archive nor a commit is locked"
+    sources = [(f"component {item.name}", item.git) for item in lock.components if item.git is not None]
+    for what, source in (*sources, *((f"external {item.name}", item.source) for item in lock.externals)):
+        yield from _commits(what, source)
+    counts = Counter(wheel.name for wheel in lock.wheels)
+    yield from (f"{name}: locked {count} times" for name, count in sorted(counts.items()) if count > 1)
+    for patch in lock.patches:
+        if not SHA256.match(patch.sha256):
+            yield f"patch {patch.component}/{patch.file}: no sha256"
+
+
+def incomplete_debs(debset: DebSet) -> Iterator[str]:
+    """The same for the .debs of a root; each is for the root's architecture or for all."""
+    yield from _artifacts(debset.debs)
+    for deb in debset.debs:
+        if deb.arch not in (debset.arch, "all"):
+            yield f"{deb.file}: it is for {deb.arch}, the root for {debset.arch}"
+
+
+def _artifacts(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    for item in artifacts:
+        if not SHA256.match(item.sha256):
+            yield f"{item.file}: no sha256"
+        if item.size <= 0:
+            yield f"{item.file}: no size"
+
+
+def _commits(what: str, source: GitSource) -> Iterator[str]:
+    pinned = [(what, source.commit, source.tree)]
+    pinned += [(f"{what}, submodule {item.path}", item.commit, item.tree) for item in source.submodules]
+    for name, commit, tree in pinned:
+        if not GIT_ID.match(commit):
+            yield f"{name}: no commit"
+        if not GIT_ID.match(tree):
+            yield f"{name}: no tree"
+
+
+def misnamed(lock: Lock) -> Iterator[str]:
+    """Wheels whose file is of another distribution or version than their row says, or for another machine."""
+    usable = _usable_tags(lock.python, lock.platform)
+    for wheel in lock.wheels:
+        yield from _misnamed(wheel, usable)
+
+
+def _misnamed(wheel: Wheel, usable: frozenset[tags.Tag]) -> Iterator[str]:
+    try:
+        name, version, _, found = parse_wheel_filename(wheel.file)
+    except InvalidWheelFilename:
+        yield f"{wheel.file}: not the name of a wheel"
+        return
+    if name != wheel.name or str(version) != wheel.version:
+        yield f"{wheel.name} {wheel.version}: the file is {wheel.file}"
+    if not found & usable:
+        yield f"{wheel.file}: no tag of it fits the target's Python and platform"
+
+
+def _usable_tags(python: str, platform: str) -> frozenset[tags.Tag]:
+    """The wheel tags that a target takes, from its platform as uv writes it: ``aarch64-manylinux_2_39``."""
+    machine, _, libc = platform.partition("-manylinux_2_")
+    version = tuple(int(part) for part in python.split("."))
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(int(libc), OLDEST_GLIBC - 1, -1)]
+    platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
+    interpreter = "cp" + "".join(python.split("."))
+    return frozenset(
+        (*tags.cpython_tags(version, platforms=platforms), *tags.compatible_tags(version, interpreter, platforms))
+    )
+
+
+def mixed_cuda(lock: Lock) -> Iterator[str]:
+    """More than one CUDA minor version among compiler, headers and runtime."""
+    found: dict[str, list[str]] = {}
+    for wheel in lock.wheels:
+        if wheel.name in CUDA_TOOLKIT:
+            minor = ".".join(wheel.version.split(".")[:2])
+            found.setdefault(minor, []).append(f"{wheel.name} {wheel.version}")
+    if len(found) > 1:
+        groups = "; ".join(f"CUDA {minor}: {', '.join(names)}" for minor, names in sorted(found.items()))
+        yield f"parts of more than one CUDA toolkit: {groups}"
+
+
+def overruled_torch(lock: Lock, requires: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Overrides of what torch pins exactly: torch is built against those very versions."""
+    overridden = {canonicalize_name(Requirement(item.requirement).name): item.requirement for item in lock.overrides}
+    for text in requires.get("torch", ()):
+        requirement = Requirement(text)
+        exact = any(part.operator in ("==", "===") for part in requirement.specifier)
+        name = canonicalize_name(requirement.name)
+        if exact and name in overridden:
+            yield f"the override {overridden[name]} replaces torch's own pin {requirement}"
+
+
+def idle_overrides(lock: Lock, requires: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Overrides of something that nothing requires: they say what is not so."""
+    wanted = {canonicalize_name(Requirement(text).name) for texts in requires.values() for text in texts}
+    for item in lock.overrides:
+        if canonicalize_name(Requirement(item.requirement).name) not in wanted:
+            yield f"the override {item.requirement} overrides nothing: no wheel requires it"
+
+
+def unsuitable_rootfs(lock: Lock, debset: DebSet) -> Iterator[str]:
+    """A root whose Python or glibc is not what the target's wheels were chosen for."""
+    versions = {deb.name: deb.version for deb in debset.debs}
+    if f"python{lock.python}-minimal" not in versions and f"libpython{lock.python}-minimal" not in versions:
+        yield f"the wheels are for Python {lock.python}, and the root {debset.root} has no python{lock.python}"
+    glibc = re.match(r"2\.(\d+)", versions.get("libc6", ""))
+    asked = int(lock.platform.rpartition("_")[2])
+    if glibc is None or int(glibc[1]) < asked:
+        have = versions.get("libc6", "none")
+        yield f"wheels may ask for glibc 2.{asked}, and the root {debset.root} has {have}"

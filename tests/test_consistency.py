@@ -1,0 +1,145 @@
+"""Contradictions that a lock can hold: each is found, and a good lock has none."""
+
+from dataclasses import replace
+
+import pytest
+
+from build import consistency
+from build.lockfile import read_lock
+from build.models import Deb, DebSet, GitSource, Lock, Override, Submodule, Wheel
+from build.settings import REPO
+
+SHA = "ab" * 32
+COMMIT = "12" * 20
+
+
+def wheel(name, version, tags="py3-none-any", **more):
+    file = f"{name.replace('-', '_')}-{version}-{tags}.whl"
+    return Wheel(**{"name": name, "version": version, "file": file, "sha256": SHA, "size": 1, **more})
+
+
+def lock(*wheels, **more):
+    base = Lock(
+        target="t", intent="", epoch=1, python="3.13", platform="aarch64-manylinux_2_39",
+        tools=(), wheels=wheels, patches=(), components=(),
+    )  # fmt: skip
+    return replace(base, **more)
+
+
+def debset(*debs, arch="arm64"):
+    found = tuple(
+        Deb(name=n, version=v, arch=arch, file=f"{n}_{v}_{arch}.deb", path=f"pool/{n}", sha256=SHA, size=1)
+        for n, v in debs
+    )
+    return DebSet(root="trixie", suite="trixie", arch=arch, epoch=1, debs=found)
+
+
+@pytest.mark.parametrize("target", ["v0.32", "v0.22", "tiny"])
+def test_our_own_locks_are_whole(target):
+    ours = read_lock(REPO, target)
+    found = [*consistency.incomplete(ours), *consistency.misnamed(ours), *consistency.mixed_cuda(ours)]
+    assert found == []
+
+
+def test_what_has_no_hash_or_no_size_is_named():
+    found = list(consistency.incomplete(lock(wheel("a", "1", sha256="ab"), wheel("b", "1", size=0))))
+    assert found == ["a-1-py3-none-any.whl: no sha256", "b-1-py3-none-any.whl: no size"]
+
+
+def test_a_distribution_that_is_locked_twice_is_named():
+    assert list(consistency.incomplete(lock(wheel("a", "1"), wheel("a", "2")))) == ["a: locked 2 times"]
+
+
+def test_a_component_without_any_origin_is_named():
+    ours = read_lock(REPO, "tiny")
+    bare = replace(ours, components=tuple(replace(item, archive=None, git=None) for item in ours.components))
+    assert list(consistency.incomplete(bare)) == ["component jinja2: neither a source archive nor a commit is locked"]
+
+
+def test_a_commit_without_its_tree_is_named_down_to_submodules():
+    inner = Submodule(path="csrc/cutlass", url="x", commit=COMMIT, tree="")
+    source = GitSource(url="x", tag="v1", commit=COMMIT[:12], tree=COMMIT, submodules=(inner,))
+    ours = read_lock(REPO, "tiny")
+    with_git = replace(ours, components=tuple(replace(item, git=source) for item in ours.components))
+    assert list(consistency.incomplete(with_git)) == [
+        "component jinja2: no commit",
+        "component jinja2, submodule csrc/cutlass: no tree",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (wheel("a", "1", file="b-1-py3-none-any.whl"), "a 1: the file is b-1-py3-none-any.whl"),
+        (wheel("a", "1", file="a-2-py3-none-any.whl"), "a 1: the file is a-2-py3-none-any.whl"),
+        (wheel("a", "1", file="a.zip"), "a.zip: not the name of a wheel"),
+        (wheel("a", "1", tags="cp313-cp313-manylinux_2_28_x86_64"), "fits"),
+        (wheel("a", "1", tags="cp312-cp312-manylinux_2_28_aarch64"), "fits"),
+        (wheel("a", "1", tags="cp313-cp313-manylinux_2_41_aarch64"), "fits"),
+        (wheel("a", "1", tags="cp313-cp313-macosx_11_0_arm64"), "fits"),
+    ],
+)
+def test_a_wheel_that_is_not_what_its_row_says_is_named(item, said):
+    (found,) = consistency.misnamed(lock(item))
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        "py3-none-any", "py2.py3-none-any", "cp313-cp313-manylinux2014_aarch64", "cp38-abi3-manylinux_2_28_aarch64",
+        "py3-none-manylinux_2_34_aarch64", "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64",
+    ],
+)  # fmt: skip
+def test_a_wheel_for_the_target_fits(tags):
+    assert list(consistency.misnamed(lock(wheel("a", "1", tags=tags)))) == []
+
+
+def test_two_cuda_minor_versions_are_named_with_their_parts():
+    mixed = lock(
+        wheel("nvidia-cuda-nvcc", "13.5.37"), wheel("nvidia-cuda-runtime", "13.0.96"), wheel("nvidia-cublas", "13.1.1")
+    )
+    (found,) = consistency.mixed_cuda(mixed)
+    assert "CUDA 13.0: nvidia-cuda-runtime 13.0.96" in found
+    assert "CUDA 13.5: nvidia-cuda-nvcc 13.5.37" in found
+    assert "cublas" not in found
+
+
+def test_libraries_that_count_for_themselves_are_no_second_toolkit():
+    assert (
+        list(consistency.mixed_cuda(lock(wheel("nvidia-cuda-nvcc", "13.0.88"), wheel("nvidia-cufft", "12.0.0")))) == []
+    )
+
+
+def overriding(requirement):
+    return lock(overrides=(Override(requirement=requirement, reason="because"),))
+
+
+def test_an_override_of_what_torch_pins_is_named():
+    (found,) = consistency.overruled_torch(overriding("triton==3.8.0"), {"torch": ("triton==3.7.0", "filelock")})
+    assert found == "the override triton==3.8.0 replaces torch's own pin triton==3.7.0"
+
+
+def test_an_override_of_a_range_of_torchs_may_be():
+    assert list(consistency.overruled_torch(overriding("setuptools==80"), {"torch": ("setuptools<82",)})) == []
+
+
+def test_an_override_that_overrides_nothing_is_named():
+    (found,) = consistency.idle_overrides(overriding("quack_kernels==0.5"), {"vllm": ("numpy",)})
+    assert "overrides nothing" in found
+    assert list(consistency.idle_overrides(overriding("quack_kernels==0.5"), {"vllm": ("quack-kernels",)})) == []
+
+
+def test_a_root_with_another_python_or_an_older_glibc_is_named():
+    good = debset(("python3.13-minimal", "3.13.5-2"), ("libc6", "2.41-12"))
+    assert list(consistency.unsuitable_rootfs(lock(), good)) == []
+    old = debset(("python3.11-minimal", "3.11.2"), ("libc6", "2.36-9"))
+    python, glibc = consistency.unsuitable_rootfs(lock(), old)
+    assert "no python3.13" in python
+    assert "glibc 2.39" in glibc
+    assert "2.36-9" in glibc
+
+
+def test_a_deb_of_another_architecture_is_named():
+    (found,) = consistency.incomplete_debs(replace(debset(("a", "1"), arch="amd64"), arch="arm64"))
+    assert "for amd64" in found
