@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import contexts, images, private, recipe, steps, store
+from build import contexts, images, private, recipe, results, rootfs, steps, store
 from build.buildx import Request, image_output
-from build.canonical import digest, tree_files
-from build.errors import ImageBuildError
+from build.canonical import digest, file_sha256, tree_files
+from build.errors import ImageBuildError, UsageError
 from build.layers import LayerPlan
 from build.models import Built, Engine
 
@@ -45,13 +45,13 @@ def disk_needed(job: steps.Job, known: Built | None) -> int:
     return TIMES_THE_WHEELS * sum(wheel.size for wheel in job.lock.wheels) + SMALL_BUILD
 
 
-def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, rootfs: Path, builder: Path) -> Contexts:
+def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: Path, builder: Path) -> Contexts:
     """Bring the contexts of a target up to date; only what changed is written."""
     root = job.settings.store / "contexts" / job.name
     entries: dict[str, bytes | Path] = {
         "Dockerfile": recipe.dockerfile(job, chain=chain).encode(),
         "builder.tar": builder,
-        "rootfs.tar": rootfs,
+        "rootfs.tar": root_tar,
         "uv": steps.uv_program(job.settings, job.uv),
         "manifest.json": _json(recipe.manifest(job, chain=chain)),
         "patched/patched.json": _json(_patched_paths(job)),
@@ -141,6 +141,31 @@ def is_there(client: docker.DockerClient, engine: Engine, known: Built, chain: s
         return False
     found = images.facts(client, known.image)
     return found is not None and found.digest == known.digest
+
+
+def result(job: steps.Job, engine: Engine, client: docker.DockerClient, built: Built) -> results.Result:
+    """What a build gave, to be recorded or compared. Only the private engine shows what it holds."""
+    found = images.facts(client, built.image)
+    if not engine.private or found is None:
+        raise UsageError(
+            "only a build by the private engine can be recorded",
+            why=f"the engine at {engine.url} does not show the bytes that it holds",
+            todo="run it where no other engine answers (`nox -s engine -- up`, with DOCKER_HOST unset)",
+        )
+    content = private.places(job.settings.store).content
+    made = images.manifest(content, built.digest)
+    return results.Result(
+        target=job.name,
+        chain_id=built.chain_id,
+        engine=next(f"{deb.name} {deb.version}" for deb in job.tools.debs if deb.name == "docker.io"),
+        rootfs=file_sha256(rootfs.place(job.settings.store, job.rootfs)),
+        config=str(made["config"]["digest"]),
+        manifest=built.digest,
+        layers=tuple(
+            results.LayerResult(diff_id=diff_id, digest=layer["digest"], size=layer["size"])
+            for diff_id, layer in zip(found.layers, made["layers"], strict=True)
+        ),
+    )
 
 
 def record(

@@ -38,15 +38,22 @@ def facts(client: docker.DockerClient, name: str) -> ImageFacts | None:
     )
 
 
+def manifest(content: Path, digest: str) -> dict[str, Any]:
+    """An image's manifest (OCI image-spec, manifest.md) as the engine's content store holds it.
+
+    ``content``: containerd's ``…content.v1.content/blobs``. Raises ``OSError`` or ``ValueError``.
+    """
+    algorithm, _, name = digest.partition(":")
+    found: dict[str, Any] = json.loads((content / algorithm / name).read_text(encoding="utf-8"))
+    return found
+
+
 def compressed_layers(content: Path, digest: str) -> tuple[tuple[str, int], ...]:
     """The layers of an image manifest, in order: digest and bytes as they are pushed and pulled.
 
-    ``content``: an engine's content store (containerd: ``…content.v1.content/blobs``). Docker's API does not tell
-    these sizes before Engine 28; empty where the store cannot be read.
+    Docker's API does not tell these sizes before Engine 28; empty where the store cannot be read.
     """
     try:
-        algorithm, _, name = digest.partition(":")
-        manifest = json.loads((content / algorithm / name).read_text(encoding="utf-8"))
-        return tuple((layer["digest"], layer["size"]) for layer in manifest["layers"])
+        return tuple((layer["digest"], layer["size"]) for layer in manifest(content, digest)["layers"])
     except (OSError, ValueError, KeyError):
         return ()

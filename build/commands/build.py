@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, emulation, engine, host, recipe, steps, store
-from build.console import human_bytes, say, step
+from build import assemble, buildx, emulation, engine, host, recipe, results, steps, store
+from build.console import human_bytes, say, step, warn
 from build.errors import ImageBuildError, UsageError
-from build.models import Built, Settings
+from build.models import Built, Engine, Settings
 from build.settings import add_target_argument
 
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="SPEC", help="where the image goes, as buildx --output (default: the engine's store)"
     )
+    parser.add_argument("--record", action="store_true", help="note what it gave in lock/results/, to compare with")
     parser.add_argument("--no-cache", action="store_true", help="let BuildKit reuse nothing")
 
 
@@ -35,6 +36,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             why="a builder of its own has no image store that we could look into",
             todo="say where the image goes, as buildx does: --output type=oci,dest=image.tar, or type=registry,name=…",
         )
+    if args.record and args.output:
+        raise UsageError(
+            "--record needs the image in the engine, and --output sends it elsewhere",
+            todo="build it once without --output",
+        )
     job = steps.load(settings, args.target)
     chain = recipe.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"):
@@ -42,6 +48,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         known = assemble.read_built(settings.store, job.name)
         anew = args.output or args.no_cache
         if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
+            if args.record:
+                note(job, chosen, known)
             return tell(settings, known, start, fresh=False)
         contexts = prepare(job, chain, known)
         request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
@@ -51,6 +59,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if args.output:
             return 0
         built = assemble.record(job, chosen, engine.client(chosen), chain, metadata)
+        if args.record:
+            note(job, chosen, built)
+        else:
+            compare(job, chosen, built)
     return tell(settings, built, start, fresh=True)
 
 
@@ -66,7 +78,7 @@ def prepare(job: steps.Job, chain: str, known: Built | None) -> assemble.Context
     rootfs = host.rootfs_tar(settings, job.target.rootfs)
     builder = host.builder_tar(settings)
     with step("write the build contexts"):
-        return assemble.write(job, chain, patched, rootfs=rootfs, builder=builder)
+        return assemble.write(job, chain, patched, root_tar=rootfs, builder=builder)
 
 
 def image(job: steps.Job, buildx_argv: list[str], env: dict[str, str], request: buildx.Request) -> Mapping[str, object]:
@@ -76,6 +88,29 @@ def image(job: steps.Job, buildx_argv: list[str], env: dict[str, str], request: 
     except ImageBuildError:
         assemble.verify(job)
         raise
+
+
+def note(job: steps.Job, chosen: Engine, built: Built) -> None:
+    """Write down what the build gave; what a build of the same inputs gave before and differs is said."""
+    found = assemble.result(job, chosen, engine.client(chosen), built)
+    recorded = results.read(job.settings.repo, job.name)
+    if recorded is not None and recorded.chain_id == found.chain_id:
+        for text in results.differences(recorded, found):
+            warn(f"{job.name} is not what was recorded of the same inputs: {text}")
+    if results.write(job.settings.repo, found):
+        say(f"noted in {results.path_of(job.settings.repo, job.name).relative_to(job.settings.repo)}")
+
+
+def compare(job: steps.Job, chosen: Engine, built: Built) -> None:
+    """Say whether a fresh build is what was recorded of the same inputs, where both can be known."""
+    recorded = results.read(job.settings.repo, job.name)
+    if recorded is None or recorded.chain_id != built.chain_id or not chosen.private:
+        return
+    found = results.differences(recorded, assemble.result(job, chosen, engine.client(chosen), built))
+    for text in found:
+        warn(f"{job.name} is not what was recorded of the same inputs: {text}")
+    if not found:
+        say("the same image as recorded in lock/results/")
 
 
 def tell(settings: Settings, built: Built, start: float, *, fresh: bool) -> int:
