@@ -3,15 +3,16 @@
 import contextlib
 import hashlib
 import http.server
+import os
 import socketserver
 import threading
 from typing import ClassVar
 
 import pytest
 
-from build import download, store
+from build import download, receive, store
 from build.download import Download
-from build.errors import HashMismatchError, NetworkError, OfflineError, SpaceError
+from build.errors import GoneError, HashMismatchError, NetworkError, OfflineError, SpaceError
 
 DATA = bytes(range(256)) * 12_000  # 3 MB
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -78,7 +79,7 @@ def host():
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch):
-    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(receive, "BACKOFF_SECONDS", 0.001)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -113,7 +114,7 @@ def test_a_cut_connection_is_resumed_where_it_stopped(tmp_path, host):
 
 def test_a_download_that_never_ends_well_is_resumed_by_the_next_run(tmp_path, host):
     with pytest.raises(NetworkError, match=r"a\.whl") as caught:
-        download.fetch(tmp_path, [item(f"{host}/cut/{download.TRIES}/a")])
+        download.fetch(tmp_path, [item(f"{host}/cut/{receive.TRIES}/a")])
     assert "cut" in caught.value.why or "IncompleteRead" in caught.value.why
     assert (tmp_path / "partial" / SHA256).stat().st_size > 0
     assert not store.has(tmp_path, SHA256, len(DATA))
@@ -147,11 +148,36 @@ def test_the_next_place_is_tried_after_a_wrong_or_missing_one(tmp_path, host):
     assert [path.split("/")[1] for path, _ in Handler.seen] == ["missing", "wrong", "ok"]
 
 
-def test_a_missing_file_is_not_asked_for_twice(tmp_path, host):
+def test_a_file_that_is_gone_is_not_asked_for_twice(tmp_path, host):
+    with pytest.raises(GoneError, match="gone from every place") as caught:
+        download.fetch(tmp_path, [item(f"{host}/missing/0/a", f"{host}/missing/0/b")])
+    assert caught.value.why == "a.whl"
+    assert len(Handler.seen) == 2
+
+
+def test_what_is_gone_is_told_together_when_all_else_is_there(tmp_path, host):
+    gone = [
+        Download(file=f"{n}.deb", sha256=f"{n:064x}", size=9, urls=(f"{host}/missing/0/{n}",), gone="ask a snapshot")
+        for n in range(12)
+    ]
+    with pytest.raises(GoneError, match="12 locked files") as caught:
+        download.fetch(tmp_path, [*gone, item(f"{host}/ok/0/a")])
+    assert all(one.file in caught.value.why for one in gone)
+    assert caught.value.todo == "ask a snapshot"
+    assert store.has(tmp_path, SHA256, SIZE)
+
+
+def test_a_place_that_fails_otherwise_makes_a_file_missing_not_gone(tmp_path, host):
     with pytest.raises(NetworkError, match="could not be had") as caught:
-        download.fetch(tmp_path, [item(f"{host}/missing/0/a")])
+        download.fetch(tmp_path, [item(f"{host}/missing/0/a", "http://127.0.0.1:9/a")])
+    assert not isinstance(caught.value, GoneError)
     assert "404" in caught.value.why
-    assert len(Handler.seen) == 1
+
+
+def test_a_body_without_end_is_not_written_to_the_disk(tmp_path, host):
+    with pytest.raises(HashMismatchError):
+        download.fetch(tmp_path, [item(f"{host}/ok/0/a", size=1000)])
+    assert not list((tmp_path / "partial").iterdir())
 
 
 def test_nobody_listens(tmp_path):
@@ -186,8 +212,8 @@ def test_credentials_of_an_index_are_not_shown(tmp_path, host):
 
 
 def test_one_failure_stops_the_others(tmp_path, host):
-    many = [item(f"{host}/missing/0/{n}", file=f"{n}.whl", sha256=f"{n:064x}") for n in range(50)]
-    with pytest.raises(NetworkError):
+    many = [item(f"{host}/html/0/{n}", file=f"{n}.whl", sha256=f"{n:064x}") for n in range(50)]
+    with pytest.raises(HashMismatchError):
         download.fetch(tmp_path, many)
     assert len(Handler.seen) < 50
 
@@ -205,6 +231,82 @@ def test_the_ca_bundle_of_the_other_tools_is_used(monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", "/some/bundle.crt")
-    assert download._session().verify == "/some/bundle.crt"
+    assert receive.session(8).verify == "/some/bundle.crt"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/other.crt")
-    assert download._session().verify is True  # requests reads that one itself
+    assert receive.session(8).verify is True  # requests reads that one itself
+
+
+def folder_with(folder, data: bytes, sha256: str = SHA256):
+    """An exported folder that has ``data`` under the name of the locked file."""
+    place = store.blob(folder, sha256)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    return folder
+
+
+def test_an_exported_folder_is_taken_first_and_by_copy(tmp_path, host):
+    told: list[int] = []
+    folder = folder_with(tmp_path / "stick", DATA)
+    root = tmp_path / "store"
+    assert download.fetch(root, [item(f"{host}/ok/0/a")], folders=[folder], offline=True, progress=told.append) == SIZE
+    assert Handler.seen == []
+    assert sum(told) == SIZE
+    store.blob(folder, SHA256).write_bytes(b"an edit of the folder")
+    assert store.blob(root, SHA256).read_bytes() == DATA
+
+
+BAD = {"truncated": DATA[:-1], "altered": DATA[:-1] + b"x", "swapped": b"another file", "empty": b""}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_wrong_bytes_in_a_folder_are_refused_by_name_and_the_network_is_asked(tmp_path, host, capsys, kind):
+    folder = folder_with(tmp_path / "stick", BAD[kind])
+    root = tmp_path / "store"
+    download.fetch(root, [item(f"{host}/ok/0/a")], folders=[folder])
+    assert store.blob(root, SHA256).read_bytes() == DATA
+    assert len(Handler.seen) == 1
+    said = capsys.readouterr().err
+    assert f"a.whl is not taken from {store.blob(folder, SHA256)}" in said
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_wrong_bytes_in_a_folder_are_a_mismatch_without_a_network(tmp_path, kind):
+    folder = folder_with(tmp_path / "stick", BAD[kind])
+    with pytest.raises(HashMismatchError, match="exported") as caught:
+        download.fetch(tmp_path / "store", [item()], folders=[folder], offline=True)
+    assert "a.whl" in caught.value.why
+    assert not store.has(tmp_path / "store", SHA256, SIZE)
+    assert list((tmp_path / "store" / "scratch").iterdir()) == []
+
+
+def test_a_link_or_a_pipe_in_a_folder_is_no_file(tmp_path, capsys):
+    (tmp_path / "data").write_bytes(DATA)
+    linked, piped = (store.blob(tmp_path / name, SHA256) for name in ("linked", "piped"))
+    for place in (linked, piped):
+        place.parent.mkdir(parents=True)
+    linked.symlink_to(tmp_path / "data")
+    os.mkfifo(piped)
+    folders = [tmp_path / "linked", tmp_path / "piped"]
+    with pytest.raises(HashMismatchError):
+        download.fetch(tmp_path / "store", [item()], folders=folders, offline=True)
+    said = capsys.readouterr().err
+    assert "it is a link" in said
+    assert "it is no plain file" in said
+
+
+def test_the_second_folder_has_what_the_first_lacks(tmp_path):
+    folders = [tmp_path / "none", folder_with(tmp_path / "bad", b"x"), folder_with(tmp_path / "good", DATA)]
+    download.fetch(tmp_path / "store", [item()], folders=folders, offline=True)
+    assert store.blob(tmp_path / "store", SHA256).read_bytes() == DATA
+
+
+def test_offline_names_the_folders_that_were_looked_into(tmp_path):
+    with pytest.raises(OfflineError) as caught:
+        download.fetch(tmp_path / "store", [item()], folders=[tmp_path / "stick"], offline=True)
+    assert str(tmp_path / "stick") in caught.value.why
+
+
+def test_what_folders_have_can_be_taken_in_alone(tmp_path):
+    other = item(file="b.whl", sha256="0" * 64)
+    assert download.take_in(tmp_path / "store", [item(), other], [folder_with(tmp_path / "stick", DATA)]) == SIZE
+    assert download.missing(tmp_path / "store", [item(), other]) == (other,)
