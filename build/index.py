@@ -6,19 +6,29 @@ PEP 751 lock (``pylock.toml``), of which we keep file name, size, sha256 and upl
 
 from __future__ import annotations
 
+import re
+import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from build.errors import CommandError, NetworkError, ResolveError
+from build import wheeltags
+from build.errors import CommandError, NetworkError, ResolveError, UsageError
 from build.proc import Arg, network_env, run
+from build.resolver import explained
 
-RESOLVER_LINES = 24
+LIMIT_SECONDS = 900.0  # for one resolution: an index that drips forever is not waited for
+# What would change a resolution from outside the repository: the intent alone says what is resolved.
+NOT_THE_USERS = (
+    "UV_CONSTRAINT", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_NO_BINARY", "UV_NO_BINARY_PACKAGE",
+    "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND",
+)  # fmt: skip
+UNDATED = re.compile(r"`([^`]+)` is missing an upload date")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +59,61 @@ def resolve(
     environment: Environment,
     *,
     prefer: Iterable[tuple[str, str]] = (),
+    overrides: Sequence[str] = (),
+    as_of: str | None = None,
+    verbose: bool = False,
 ) -> tuple[Found, ...]:
     """One wheel for each distribution that the requirements need, dependencies included; never a source build.
 
-    ``prefer``: (name, version) pairs kept where the requirements allow it. Raises :class:`ResolveError` with the
-    resolver's own reason.
+    ``prefer``: (name, version) pairs kept where the requirements allow it. ``overrides``: requirements that replace
+    every other one of their distribution. ``as_of``: only files that were uploaded before :func:`instant` of it (one
+    that was deleted or yanked since is not there any more: no index tells when). ``verbose``: the resolver's whole
+    explanation. Raises :class:`ResolveError` with the resolver's own reason, also where ``as_of`` is asked of an
+    index that tells no upload times, and ``NetworkError`` where the index cannot be read.
     """
-    arguments = ["--only-binary", ":all:"]
-    packages = _compile(requirements, constraints, environment, arguments, prefer)
-    found = [_file(package, package["wheels"][0], sdist=False) for package in packages if package.get("wheels")]
+    arguments = ["--only-binary", ":all:", *(["--exclude-newer", instant(as_of)] if as_of else [])]
+    packages = _compile(
+        requirements, environment, arguments,
+        constraints=constraints, overrides=overrides, prefer=prefer, dated=as_of is not None, verbose=verbose,
+    )  # fmt: skip
+    ranks = wheeltags.ranks(environment.platform, environment.python)
+    found = [_best(package, ranks) for package in packages]
     _require(found)
     return tuple(sorted(found, key=lambda item: item.name))
 
 
+def instant(as_of: str) -> str:
+    """What ``--as-of`` means, as RFC 3339 in UTC: a date's end (all that was uploaded on that day counts), or a time.
+
+    >>> instant("2026-10-31"), instant("2026-10-31T12:00:00+02:00")
+    ('2026-11-01T00:00:00Z', '2026-10-31T10:00:00Z')
+    """
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", as_of):
+            day = date.fromisoformat(as_of) + timedelta(days=1)
+            return f"{day.isoformat()}T00:00:00Z"
+        time = datetime.fromisoformat(as_of)
+    except (ValueError, OverflowError) as error:
+        raise _no_time(as_of, str(error)) from error
+    if time.tzinfo is None:
+        raise _no_time(as_of, "it names no time zone")
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _no_time(as_of: str, why: str) -> UsageError:
+    return UsageError(f"{as_of} is no date", why=why, todo="write 2026-10-31 (its end, UTC) or 2026-10-31T12:00:00Z")
+
+
 def locate(pins: Iterable[tuple[str, str]], environment: Environment) -> dict[str, Found]:
-    """Every file (wheels for the environment, source archives) of exact releases, by sha256."""
+    """Every file (wheels for the environment, source archives) of exact releases, by sha256.
+
+    Whenever they were uploaded: a hash decides here, not a time.
+    """
     requirements = sorted({f"{name}=={version}" for name, version in pins})
     if not requirements:
         return {}
     found = {}
-    for package in _compile(requirements, (), environment, ["--no-deps"], ()):
+    for package in _compile(requirements, environment, ["--no-deps"]):
         files = [_file(package, wheel, sdist=False) for wheel in package.get("wheels", ())]
         if "sdist" in package:
             files.append(_file(package, package["sdist"], sdist=True))
@@ -78,27 +123,41 @@ def locate(pins: Iterable[tuple[str, str]], environment: Environment) -> dict[st
 
 def _compile(
     requirements: Sequence[str],
-    constraints: Sequence[str],
     environment: Environment,
     arguments: Sequence[str],
-    prefer: Iterable[tuple[str, str]],
+    *,
+    constraints: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    prefer: Iterable[tuple[str, str]] = (),
+    dated: bool = False,
+    verbose: bool = False,
 ) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="resolve-") as folder:
-        wanted, held, out = (Path(folder) / name for name in ("in.txt", "constraints.txt", "pylock.toml"))
-        wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
-        held.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
+        out = Path(folder) / "pylock.toml"
+        lists = {"requirements.txt": requirements, "constraints.txt": constraints, "overrides.txt": overrides}
+        for name, lines in lists.items():
+            (Path(folder) / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if preferred := _preferences(prefer):
             out.write_text(preferred, encoding="utf-8")
         argv: list[Arg] = [
-            uv_binary(), "pip", "compile", "--quiet", "--no-header", "--no-python-downloads", "--format", "pylock.toml",
+            uv_binary(), "pip", "compile", "--no-header", "--python", sys.executable, "--format", "pylock.toml",
             "--python-platform", environment.platform, "--python-version", environment.python,
-            "--constraints", held, *arguments, "--output-file", out, wanted,
+            "--constraints", "constraints.txt", "--overrides", "overrides.txt", *arguments,
+            "--output-file", out.name, "requirements.txt",
         ]  # fmt: skip
         try:
-            run(argv, env=network_env(), cwd=folder)
+            said = run(argv, env=_environment(), cwd=folder, timeout=LIMIT_SECONDS).stderr
         except CommandError as error:
-            raise _reason(error) from error
+            if dated:
+                _require_times(error.output)
+            raise _reason(error, verbose=verbose) from error
+        if dated:
+            _require_times(said)
         return list(tomllib.loads(out.read_text(encoding="utf-8"))["packages"])
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in network_env().items() if name not in NOT_THE_USERS}
 
 
 def _preferences(prefer: Iterable[tuple[str, str]]) -> str:
@@ -107,7 +166,19 @@ def _preferences(prefer: Iterable[tuple[str, str]]) -> str:
     return "\n".join(['lock-version = "1.0"\ncreated-by = "nox -s lock"\n', *packages]) if packages else ""
 
 
-def _file(package: dict[str, Any], file: dict[str, Any], *, sdist: bool) -> Found:
+def _best(package: Mapping[str, Any], ranks: wheeltags.Ranks) -> Found:
+    """The wheel of a release that an installer would take; a pylock lists them by name."""
+    wheels = [_file(package, wheel, sdist=False) for wheel in package.get("wheels", ())]
+    if not wheels:
+        raise ResolveError(
+            f"{package['name']} {package.get('version', '')} is no wheel of an index",
+            why="uv resolved it to an archive, a repository or a folder, of which there is no locked wheel",
+            todo="name it by its version in the target's requirements or overrides",
+        )
+    return min(wheels, key=lambda wheel: wheeltags.rank(wheel.file, ranks))
+
+
+def _file(package: Mapping[str, Any], file: Mapping[str, Any], *, sdist: bool) -> Found:
     url = file.get("url") or file.get("path", "")
     uploaded = file.get("upload-time")
     return Found(
@@ -133,16 +204,27 @@ def _require(found: Sequence[Found]) -> None:
             )
 
 
-def _reason(error: CommandError) -> ResolveError | NetworkError:
-    lines = [line for line in error.output.splitlines() if not line.startswith("warning:")]
-    text = "\n       ".join(lines[:RESOLVER_LINES])
-    if any(sign in error.output for sign in ("error sending request", "dns error", "timed out", "Connect")):
-        return NetworkError("the Python index could not be reached", why=text, todo="check the network, then again")
-    return ResolveError(
-        "uv found no set of wheels for these requirements",
-        why=text,
-        todo="change the target in lock/targets.toml; if these are locked versions, your index lacks one: use another",
-    )
+def _require_times(said: str) -> None:
+    """uv passes over files without an upload time when it is to go by them, and warns: what it finds then is not
+    what stood there.
+    """
+    if undated := sorted(set(UNDATED.findall(said))):
+        more = f" and {len(undated) - 1} more" if len(undated) > 1 else ""
+        raise ResolveError(
+            "the index cannot tell what stood there at that time",
+            why=f"it tells no upload time of {undated[0]}{more} (PEP 700)",
+            todo="leave out --as-of, or ask an index that tells upload times",
+        )
+
+
+def _reason(error: CommandError, *, verbose: bool) -> ResolveError | NetworkError:
+    if error.returncode == 0:  # we ended it
+        return NetworkError(
+            "the Python index took too long",
+            why=f"no resolution after {LIMIT_SECONDS:.0f} s",
+            todo="try again where the network is faster, or another index",
+        )
+    return explained(error, verbose=verbose)
 
 
 def uv_binary() -> str:

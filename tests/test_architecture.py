@@ -14,6 +14,7 @@ EDGES = {
     "debmirror": {"debs", "download"},
     "download": {"exported", "receive"},
     "engine": {"dockerapi", "host", "private"},
+    "index": {"resolver", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
     "actions": {"lockform"},
