@@ -1,0 +1,198 @@
+"""Real git repositories and real servers for them, on 127.0.0.1: git daemon, and git's own HTTP backend."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+IDENTITY = {"NAME": "t", "EMAIL": "t@example.invalid", "DATE": "2026-01-02T03:04:05Z"}
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "LC_ALL": "C.UTF-8",
+    **{f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in IDENTITY.items()},
+}
+
+
+def git(*argv, cwd, data=None, **env):
+    """Run git under nobody's configuration; what it printed."""
+    done = subprocess.run(
+        ["git", *argv], cwd=cwd, env={**ENVIRONMENT, **env}, input=data, check=True, capture_output=True
+    )
+    return done.stdout.decode().strip()
+
+
+def repository(folder, files=None):
+    """A new repository with one commit that holds the files (path → bytes)."""
+    folder.mkdir(parents=True)
+    git("init", "--quiet", "--initial-branch=main", ".", cwd=folder)
+    git("config", "core.autocrlf", "false", cwd=folder)
+    return Remote(folder).commit(files or {"a.txt": b"a\n"})
+
+
+class Remote:
+    """A repository to fetch from: what is committed where, with git's own words for it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def git(self, *argv, **more):
+        return git(*argv, cwd=self.folder, **more)
+
+    def commit(self, files=(), message="c"):
+        for path, content in dict(files).items():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(content)
+        self.git("add", "--all", "--force", ".")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+        return self
+
+    def tag(self, name, *, annotated=False, force=False):
+        options = [*(["-a", "-m", "t"] if annotated else []), *(["--force"] if force else [])]
+        self.git("tag", *options, name)
+        return self
+
+    def submodule(self, path, url, other):
+        """Pin the head of another repository at a path, under the URL that .gitmodules is to say."""
+        listed = self.folder / ".gitmodules"
+        before = listed.read_text() if listed.exists() else ""
+        listed.write_text(f'{before}[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
+        self.git("add", ".gitmodules")
+        self.git("update-index", "--add", "--cacheinfo", f"160000,{other.head},{path}")
+        self.git("commit", "--quiet", "-m", f"pin {path}")
+        return self
+
+    def drop_history(self):
+        """Start the branch anew, as a forced push does, and forget what was there."""
+        self.git("checkout", "--quiet", "--orphan", "other")
+        self.git("commit", "--quiet", "--allow-empty", "-m", "other")
+        self.git("branch", "--force", "main")
+        self.git("reflog", "expire", "--expire=now", "--all")
+        self.git("gc", "--quiet", "--prune=now")
+        return self
+
+    @property
+    def url(self):
+        return self.folder.as_uri()
+
+    @property
+    def head(self):
+        return self.git("rev-parse", "HEAD")
+
+    @property
+    def tree(self):
+        return self.git("rev-parse", "HEAD^{tree}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def daemon(root):
+    """git daemon over every repository below ``root``; gives the URL of the root."""
+    port = free_port()
+    server = subprocess.Popen(
+        [
+            "git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}",
+            f"--base-path={root}", os.fspath(root),
+        ],
+        env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_for(port)
+        yield f"git://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, 15)  # git starts git-daemon as a child of its own
+        server.wait()
+
+
+def wait_for(port):
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise AssertionError("git daemon did not start")
+
+
+class _Backend(BaseHTTPRequestHandler):
+    """git's smart HTTP, by CGI; with a user and a password where the server has one."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self):
+        self.answer(b"")
+
+    def do_POST(self):
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, body):
+        self.server.asked.append(self.path)
+        if self.server.secret and self.headers.get("Authorization") != self.server.secret:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        env = {
+            **ENVIRONMENT, "GIT_PROJECT_ROOT": os.fspath(self.server.root), "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command, "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+        }  # fmt: skip
+        done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=False)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        self.send_response(int(fields.pop("Status", "200").split()[0]))
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def http(root, secret=""):
+    """git over HTTP for every repository below ``root``; gives the URL and the paths that were asked for.
+
+    ``secret``: the value of the header Authorization without which nothing is answered.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+    server.root, server.secret, server.asked = root, secret, []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", server.asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def silent():
+    """A server that accepts and never answers; gives its port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        yield listener.getsockname()[1]
+
+
+def without_git(folder):
+    """A PATH on which there is no git."""
+    folder.mkdir()
+    for name in ("sh", Path(sys.executable).name):
+        (folder / name).symlink_to(shutil.which(name) or sys.executable)
+    return os.fspath(folder)
