@@ -14,6 +14,8 @@ EDGES = {
     "debmirror": {"debs", "download"},
     "download": {"exported", "receive"},
     "engine": {"dockerapi", "host", "private"},
+    "gitremote": {"giturl"},
+    "gitsource": {"exported", "gitremote", "giturl", "treehash", "treetar"},
     "index": {"resolver", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
@@ -25,6 +27,7 @@ EDGES = {
     "render": {"layers"},
     "rootfs": {"unpack"},
     "roots": {"unpack"},
+    "sourcetree": {"gitsource", "treetar"},
     "udiffparse": {"udiff"},
 }
 # Who starts programs without proc.run, and why.
