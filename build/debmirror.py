@@ -1,22 +1,37 @@
-"""Where locked .debs may be fetched from: what this machine is configured with, never a host that we chose."""
+"""Where locked .debs may be fetched from: what this machine is configured with, never a host that we chose.
+
+First the mirrors, which hold what is current; then, for what they dropped, a snapshot archive, which keeps every state:
+the user's own choice, else the one that the archive's Release file names in its field ``Snapshots``.
+"""
 
 from __future__ import annotations
 
 import os
 import pwd
 import re
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from build import proc
 from build import store as stores
-from build.debs import stanzas
+from build.apt import stanzas
+from build.debs import at
 from build.download import Download
 from build.errors import CommandError, NetworkError
 from build.models import DebSet
 
 VARIABLE = "SPARK_RUNTIME_DEBIAN_MIRROR"
+SNAPSHOT_VARIABLE = "SPARK_RUNTIME_DEBIAN_SNAPSHOT"
+GONE = (
+    "fetch from an exported folder (--exported DIR) or from a snapshot archive (its root in "
+    f"{SNAPSHOT_VARIABLE}); or take what the archive has today: `nox -s lock -- --upgrade`"
+)
+# A snapshot archive takes in a state some hours after the date in its Release file; what is superseded then stays in
+# the pool for more than a day. An instant between two snapshots is answered from the earlier one.
+IMPORTED_AFTER_SECONDS = 86_400
+ANSWER_SECONDS = 20
 APT = Path("/etc/apt")
 OS_RELEASE = Path("/etc/os-release")
 MMDEBSTRAP = Path("/usr/bin/mmdebstrap")
@@ -24,17 +39,47 @@ DEFAULT_MIRROR = re.compile(r"\$mirror\s*=\s*'(https?://[^']+/debian)'")
 ONE_LINE = re.compile(r"^deb\s+(?:\[[^\]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)$")
 
 
-def downloads(debset: DebSet, mirrors: Sequence[str]) -> tuple[Download, ...]:
-    """Each locked .deb with its place on every mirror; without mirrors, only what must be in the store."""
+def downloads(debset: DebSet, mirrors: Sequence[str], snapshot: str = "") -> tuple[Download, ...]:
+    """Each locked .deb with its place on every mirror, then in the snapshot archive (see :func:`snapshot`).
+
+    Without either, only what must be in the store.
+    """
+    earlier = (IMPORTED_AFTER_SECONDS, 0) if snapshot else ()
+    roots = [*mirrors, *(at(snapshot, debset.released + seconds) for seconds in earlier)]
     return tuple(
         Download(
             file=deb.file,
             sha256=deb.sha256,
             size=deb.size,
-            urls=tuple(f"{mirror.rstrip('/')}/{quote(deb.path, safe='/~:')}" for mirror in mirrors),
+            urls=tuple(f"{root.rstrip('/')}/{quote(deb.path, safe='/~:')}" for root in roots),
+            gone=GONE,
         )
         for deb in debset.debs
     )
+
+
+def snapshot(environment: Mapping[str, str] = os.environ) -> str:
+    """The snapshot archive of the user's choice, ``@SNAPSHOTID@`` standing for the time; empty where none is named."""
+    root = environment.get(SNAPSHOT_VARIABLE, "").strip()
+    return f"{root.rstrip('/')}/archive/debian/@SNAPSHOTID@/" if root else ""
+
+
+def named_snapshot(mirrors: Sequence[str], suite: str) -> str:
+    """The snapshot archive that a mirror's Release file names; empty where none does.
+
+    The signature is not looked at: what comes from there is compared with the lock as from anywhere.
+    """
+    for mirror in mirrors:
+        try:
+            url = f"{mirror.rstrip('/')}/dists/{suite}/InRelease"
+            with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - the user's own mirrors
+                text = answer.read().decode("utf-8", errors="replace")
+        except OSError:
+            continue
+        for record in stanzas(text):
+            if "@SNAPSHOTID@" in record.get("Snapshots", ""):
+                return record["Snapshots"]
+    return ""
 
 
 def mirrors(store: Path, *, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:

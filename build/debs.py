@@ -1,28 +1,22 @@
-"""What a root's packages resolve to: apt's own resolver, in a state of its own, against the signed archive.
-
-Nothing of the host's apt is used but its program: sources, keys, architecture and the list of what is installed
-are ours, so that the answer is the same on any host and for any foreign architecture.
-"""
+"""What a root's packages resolve to: apt's own resolver, on the archive as it is or as it stood at an instant."""
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from build import proc
+from build import apt
 from build.canonical import digest
-from build.errors import BuildError, CommandError, ResolveError
+from build.errors import ResolveError
 from build.models import Deb, DebSet
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-COMPONENT = "main"
 IMAGE_ARCHITECTURE = "arm64"
-INSTALL_LINE = re.compile(r"^Inst (?P<name>\S+) \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)", re.MULTILINE)
+SNAPSHOT_ID = "%Y%m%dT%H%M%SZ"  # how snapshot archives write a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,84 +55,138 @@ def _request(name: str, table: Mapping[str, Any], arch: str, *, essential: bool)
     )
 
 
-def resolve(request: Request, mirrors: Sequence[str], state: Path, *, keyring: Path = KEYRING) -> DebSet:
+def resolve(
+    request: Request,
+    mirrors: Sequence[str],
+    state: Path,
+    *,
+    keyring: Path = KEYRING,
+    before: DebSet | None = None,
+    as_of: int | None = None,
+    snapshot: str = "",
+) -> DebSet:
     """Ask apt what to install for ``request``; the set with its epoch still 0 (see :func:`with_epoch`).
 
-    ``mirrors``: roots of Debian mirrors, best first; the first that answers is used. ``state``: a folder that apt
-    may fill (kept between calls, it spares downloads). Raises :class:`ResolveError` where there is no apt, no key,
-    no mirror that answers, or no solution.
+    ``mirrors``: roots of Debian mirrors, best first; the first that answers, and is not behind ``before``, is used.
+    ``state``: a folder that apt may fill, made for this run; further calls with it spare downloads. ``before``: the
+    set that this one is to replace; it is returned as it is where the packages are the same. ``as_of``: an instant in
+    seconds: resolve as the archive stood then, by the signed Release file's date. ``snapshot``: where earlier states
+    are kept, ``@SNAPSHOTID@`` standing for the time; asked only for an instant before the mirrors' own state.
+
+    Raises :class:`ResolveError` where there is no apt, no key, no mirror that answers, no state of that instant, or no
+    solution, with apt's reason.
     """
     _require_apt(keyring)
     if not mirrors:
         raise ResolveError("no Debian mirror is known", todo="name one in SPARK_RUNTIME_DEBIAN_MIRROR")
+    known = before.released if before is not None and before.suite == request.suite else 0
     faults: list[str] = []
+    later: list[int] = []
     for mirror in mirrors:
-        config = _configure(request, mirror, state / f"{request.suite}-{request.arch}", keyring)
         try:
-            _apt(["apt-get", "update", "-q"], config)
-        except CommandError as error:
-            faults.append(_last_line(error))
+            archive = apt.update(mirror, request.suite, request.arch, state, keyring=keyring)
+        except ResolveError as error:
+            faults.append(error.why)
             continue
-        return _solve(request, config)
-    raise ResolveError(
-        f"no Debian mirror gave a signed {request.suite} for {request.arch}",
-        why="; ".join(faults),
-        todo="check the network, or name another mirror in SPARK_RUNTIME_DEBIAN_MIRROR",
+        if archive.date < known:
+            faults.append(f"a mirror lags: it is of {_time(archive.date)}, and the lock knows {_time(known)}")
+        elif as_of is not None and archive.date > as_of:
+            faults.append(f"the archive is of {_time(archive.date)} already")
+            later.append(archive.date)
+            snapshot = snapshot or archive.snapshots
+        else:
+            return _kept(before, _solve(request, archive))
+    if as_of is not None and snapshot:
+        return _kept(before, _solve(request, _at(request, snapshot, as_of, state, keyring)))
+    raise _no_archive(request, as_of, faults, later)
+
+
+def with_epoch(debset: DebSet, build_times: Iterable[int]) -> DebSet:
+    """The set with ``epoch`` as the newest of its members' build times (:func:`build.unpack.build_time`)."""
+    return replace(debset, epoch=max(build_times))
+
+
+def at(snapshot: str, instant: int) -> str:
+    """The root of the archive as it stood at ``instant`` (seconds).
+
+    >>> at("https://snapshot.example/debian/@SNAPSHOTID@/", 1_700_000_000)
+    'https://snapshot.example/debian/20231114T221320Z/'
+    """
+    return snapshot.replace("@SNAPSHOTID@", datetime.fromtimestamp(instant, UTC).strftime(SNAPSHOT_ID))
+
+
+def _at(request: Request, snapshot: str, as_of: int, state: Path, keyring: Path) -> apt.Archive:
+    """The archive out of a snapshot; its Release file is long past its Valid-Until, and must be."""
+    try:
+        archive = apt.update(at(snapshot, as_of), request.suite, request.arch, state, keyring=keyring, expires=False)
+    except ResolveError as error:
+        raise ResolveError(
+            f"the snapshot archive gave no signed {request.suite} of {_time(as_of)}",
+            why=error.why,
+            todo="check SPARK_RUNTIME_DEBIAN_SNAPSHOT, or name a later date",
+        ) from error
+    if archive.date > as_of:
+        raise ResolveError(
+            f"the snapshot archive cannot tell how {request.suite} stood at {_time(as_of)}",
+            why=f"it gave a state of {_time(archive.date)}",
+            todo=f"name a date from {_time(archive.date)} on",
+        )
+    return archive
+
+
+def _no_archive(request: Request, as_of: int | None, faults: Sequence[str], later: Sequence[int]) -> ResolveError:
+    why = "\n       ".join(dict.fromkeys(faults))
+    if as_of is None or not later:
+        return ResolveError(
+            f"no Debian mirror gave a signed {request.suite} for {request.arch}",
+            why=why,
+            todo="check the network (for a signature: the host's debian-archive-keyring), "
+            "or name another mirror in SPARK_RUNTIME_DEBIAN_MIRROR",
+        )
+    return ResolveError(
+        f"no Debian mirror can tell how {request.suite} stood at {_time(as_of)}",
+        why=why,
+        todo="name the root of a snapshot archive in SPARK_RUNTIME_DEBIAN_SNAPSHOT, "
+        f"or a date from {_time(min(later))} on",
     )
 
 
-def _solve(request: Request, config: Path) -> DebSet:
+def _solve(request: Request, archive: apt.Archive) -> DebSet:
     wanted = [*(["?essential"] if request.essential else []), *request.packages]
     try:
-        simulated = _apt(["apt-get", "install", "--simulate", "-q", *wanted], config)
-    except CommandError as error:
+        records = apt.solve(archive, wanted)
+    except ResolveError as error:
         raise ResolveError(
             f"apt finds no way to install the packages of '{request.root}' for {request.arch}",
-            why=error.why,
+            why=error.why or error.what,
             todo="check the package names in lock/targets.toml",
         ) from error
-    chosen = [match.groupdict() for match in INSTALL_LINE.finditer(simulated)]
-    if not chosen:
-        raise ResolveError(f"apt installs nothing for '{request.root}'", why=simulated[-500:])
-    names = sorted(f"{item['name']}={item['version']}" for item in chosen)
-    records = stanzas(_apt(["apt-cache", "show", *names], config))
-    debs = {deb.name: deb for deb in (_deb(record) for record in records)}
-    missing = sorted({item["name"] for item in chosen} ^ set(debs))
-    if missing:
-        raise ResolveError(f"apt has no record of {', '.join(missing)}")
+    if not records:
+        raise ResolveError(f"apt installs nothing for '{request.root}'", todo="name packages in lock/targets.toml")
     return DebSet(
         root=request.root,
         suite=request.suite,
         arch=request.arch,
         epoch=0,
-        debs=tuple(sorted(debs.values(), key=lambda deb: (deb.name, deb.version, deb.arch))),
+        released=archive.date,
+        debs=tuple(sorted((_deb(record) for record in records), key=_order)),
     )
 
 
-def with_epoch(debset: DebSet, build_times: Iterable[int]) -> DebSet:
-    """The set with ``epoch`` as the newest of its members' build times (:func:`build.unpack.build_time`)."""
-    return DebSet(
-        root=debset.root,
-        suite=debset.suite,
-        arch=debset.arch,
-        epoch=max(build_times),
-        debs=debset.debs,
-    )
+def _kept(before: DebSet | None, found: DebSet) -> DebSet:
+    """The set that was there, where the new one is of the same packages: an archive's new date is no news."""
+    if before is None:
+        return found
+    same = replace(found, epoch=before.epoch, released=before.released)
+    return before if same == replace(before, debs=tuple(sorted(before.debs, key=_order))) else found
 
 
-def stanzas(text: str) -> list[dict[str, str]]:
-    r"""Records of deb822 text, without the continuation lines.
+def _order(deb: Deb) -> tuple[str, str, str]:
+    return deb.name, deb.version, deb.arch
 
-    >>> stanzas("Package: a\nDepends: b,\n c\n\nPackage: d\n")
-    [{'Package': 'a', 'Depends': 'b,'}, {'Package': 'd'}]
-    """
-    found: list[dict[str, str]] = []
-    for block in re.split(r"\n\s*\n", text):
-        fields = (line.partition(":") for line in block.splitlines() if line[:1].strip())
-        record = {key: value.strip() for key, colon, value in fields if colon}
-        if record:
-            found.append(record)
-    return found
+
+def _time(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _deb(record: Mapping[str, str]) -> Deb:
@@ -167,43 +215,3 @@ def _require_apt(keyring: Path) -> None:
             why=f"{keyring} does not exist",
             todo="apt-get install debian-archive-keyring",
         )
-
-
-def _configure(request: Request, mirror: str, folder: Path, keyring: Path) -> Path:
-    """An apt state that knows one mirror, one suite and one architecture, and nothing of the host."""
-    for part in ("etc/apt.conf.d", "etc/preferences.d", "etc/trusted.gpg.d", "lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    (folder / "status").write_text("")
-    (folder / "etc" / "sources.list").write_text(
-        f"deb [arch={request.arch} signed-by={keyring}] {mirror} {request.suite} {COMPONENT}\n"
-    )
-    config = folder / "apt.conf"
-    settings = {
-        "Dir::Etc": folder / "etc",
-        "Dir::Etc::sourcelist": folder / "etc" / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::State": folder,
-        "Dir::State::lists": folder / "lists",
-        "Dir::State::status": folder / "status",
-        "Dir::Cache": folder / "cache",
-        "APT::Architecture": request.arch,
-        "APT::Install-Recommends": "false",
-        "APT::Install-Suggests": "false",
-        "APT::Sandbox::User": "root",
-        "pkgCacheGen::ForceEssential": "none",  # else apt counts itself as essential
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
-    }
-    lines = [f'{key} "{value}";' for key, value in settings.items()]
-    lines += ["#clear APT::Architectures;", f'APT::Architectures {{ "{request.arch}"; }};']
-    config.write_text("\n".join(lines) + "\n")
-    return config
-
-
-def _apt(argv: Sequence[str], config: Path) -> str:
-    # APT_CONFIG is read first and names another Dir::Etc, so that nothing below the host's /etc/apt is read.
-    return proc.run(argv, env={**proc.network_env(), "APT_CONFIG": os.fspath(config)}).stdout
-
-
-def _last_line(error: BuildError) -> str:
-    return error.why.strip().splitlines()[-1].strip() if error.why.strip() else error.what

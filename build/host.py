@@ -9,6 +9,7 @@ from pathlib import Path
 
 from build import deblock, debmirror, download, emulation, rootfs, roots
 from build.console import human_bytes, step, transfer
+from build.errors import GoneError
 from build.models import DebSet, Settings
 
 TOOLS = "tools"
@@ -22,16 +23,37 @@ def locked_debs(settings: Settings, root: str, arch: str) -> DebSet:
 
 
 def fetch_debs(settings: Settings, debset: DebSet) -> int:
-    """Bring a root's packages into the store, bytes fetched; no mirror is looked for where all are there."""
+    """Bring a root's packages into the store, bytes that came in; no mirror is looked for where all are at hand.
+
+    Exported folders first, then the mirrors; what no mirror has any more is asked of the snapshot archive.
+    :class:`GoneError` names all that is nowhere.
+    """
     wanted = download.missing(settings.store, debmirror.downloads(debset, ()))
     if not wanted:
         return 0
-    mirrors = () if settings.offline else debmirror.mirrors(settings.store)
     size = sum(item.size for item in wanted)
     title = f"fetch {len(wanted)} Debian packages of {debset.root}-{debset.arch}"
     with step(f"{title} ({human_bytes(size)})"), transfer(title, size) as progress:
-        files = debmirror.downloads(debset, mirrors)
-        return download.fetch(settings.store, files, offline=settings.offline, progress=progress)
+        if settings.offline:
+            download.fetch(settings.store, wanted, folders=settings.exported, offline=True, progress=progress)
+        else:
+            download.take_in(settings.store, wanted, settings.exported, progress=progress)
+            _fetch_from_mirrors(settings, debset, progress)
+    return size
+
+
+def _fetch_from_mirrors(settings: Settings, debset: DebSet, progress: download.Progress) -> None:
+    if not download.missing(settings.store, debmirror.downloads(debset, ())):
+        return
+    mirrors = debmirror.mirrors(settings.store)
+    snapshot = debmirror.snapshot()
+    try:
+        download.fetch(settings.store, debmirror.downloads(debset, mirrors, snapshot), progress=progress)
+    except GoneError:
+        named = "" if snapshot else debmirror.named_snapshot(mirrors, debset.suite)
+        if not named:
+            raise
+        download.fetch(settings.store, debmirror.downloads(debset, (), named), progress=progress)
 
 
 def tools(settings: Settings) -> Path:

@@ -51,12 +51,17 @@ class Deb(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class DebSet:
-    """The .debs of one root for one architecture. ``epoch``: the newest build time of its members (ar header)."""
+    """The .debs of one root for one architecture. ``epoch``: the newest build time of its members (ar header).
+
+    ``released``: the date (seconds) of the signed Release file of the archive that they were resolved from: it says
+    where they are found once the archive moved on. No id hangs on it.
+    """
 
     root: str
     suite: str
     arch: str
     epoch: int
+    released: int
     debs: tuple[Deb, ...]
 
 

@@ -43,10 +43,10 @@ def hard(name, target):
     return (f"./{name}", tarfile.LNKTYPE, f"./{target}", 0o644)
 
 
-def deb_bytes(entries, *, name="thing", mtime=EPOCH, compression="xz"):
-    """The bytes of a package with these files."""
+def deb_bytes(entries, *, name="thing", mtime=EPOCH, compression="xz", control=""):
+    """The bytes of a package with these files; ``control``: the text of its control file."""
     suffix = f".{compression}" if compression else ""
-    control = f"Package: {name}\nVersion: 1\nArchitecture: all\nDescription: a thing\n of a test\n"
+    control = control or f"Package: {name}\nVersion: 1\nArchitecture: all\nDescription: a thing\n of a test\n"
     members = [
         ("debian-binary", b"2.0\n"),
         (f"control.tar{suffix}", tar_of([file("control", control)], compression)),
@@ -77,5 +77,5 @@ def put(store, data, *, name="thing"):
     )
 
 
-def set_of(*debs, root="builder", epoch=EPOCH):
-    return DebSet(root=root, suite="trixie", arch="amd64", epoch=epoch, debs=tuple(debs))
+def set_of(*debs, root="builder", epoch=EPOCH, released=EPOCH):
+    return DebSet(root=root, suite="trixie", arch="amd64", epoch=epoch, released=released, debs=tuple(debs))

@@ -11,7 +11,9 @@ COMPOSERS = {"assemble", "host", "recipe", "steps"}  # what several commands sha
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {
-    "debmirror": {"debs", "download"},
+    "deblock": {"lockform"},
+    "debmirror": {"apt", "debs", "download"},
+    "debs": {"apt"},
     "download": {"exported", "receive"},
     "engine": {"dockerapi", "host", "private"},
     "gitremote": {"giturl"},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from build import deblock, debs
-from build.errors import LockError
+from build import deblock, debs, lockform
+from build.errors import LockError, NewerLockError
 from tests.debkit import deb_bytes, file, put, set_of
 
 REPO = Path(__file__).resolve().parent.parent
@@ -32,27 +32,57 @@ def test_what_is_written_is_read_and_written_alike(tmp_path, locked):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
-    [
-        ("schema = 1", "schema = 2", "schema is 2"),
-        ("epoch = ", "# epoch = ", "'epoch'"),
-        ('path = "pool', 'path = "/pool', "not sound"),
-        ('path = "pool', 'path = "../pool', "not sound"),
-        ("size = ", "size = x", "line"),
-    ],
+    ("old", "new"), [("epoch = 1", "epoch = 2"), ('name = "b"', 'name = "c"'), ("released =", "was =")]
 )
-def test_a_broken_lock_is_named(tmp_path, locked, old, new, why):
+def test_an_edit_by_hand_is_seen(tmp_path, locked, old, new):
     path = tmp_path / "x.toml"
     deblock.write(path, locked)
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(LockError, match=r"x\.toml is not a lock") as caught:
+    with pytest.raises(LockError, match=r"lock/debs/x\.toml was edited by hand") as caught:
         deblock.read(path)
-    assert why in str(caught.value)
     assert "nox -s lock" in caught.value.todo
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"path": "/pool/x.deb"}, "the entry of b is not sound"),
+        ({"path": "../pool/x.deb"}, "the entry of b is not sound"),
+        ({"sha256": "0"}, "the entry of b is not sound"),
+        ({"size": "much"}, "much"),
+    ],
+)
+def test_an_entry_that_is_not_sound_is_named(tmp_path, locked, change, why):
+    path = tmp_path / "x.toml"
+    bad = dataclasses.replace(locked.debset.debs[1], **change)
+    debset = dataclasses.replace(locked.debset, debs=(bad,))
+    deblock.write(path, dataclasses.replace(locked, debset=debset))
+    with pytest.raises(LockError, match=r"x\.toml is not a lock") as caught:
+        deblock.read(path)
+    assert why in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("schema", "error", "what"), [(1, LockError, "an older version"), (3, NewerLockError, "a newer version")]
+)
+def test_a_lock_of_another_version(tmp_path, schema, error, what):
+    path = tmp_path / "x.toml"
+    path.write_text(lockform.text(deblock.HEADER, schema, {"root": "trixie"}))
+    with pytest.raises(error, match=what) as caught:
+        deblock.read(path)
+    assert caught.value.exit_code == {1: 13, 3: 15}[schema]
+
+
+def test_what_lacks_is_named(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text(lockform.text(deblock.HEADER, deblock.SCHEMA, {"root": "trixie"}))
+    with pytest.raises(LockError, match="not a lock that can be used") as caught:
+        deblock.read(path)
+    assert "'intent'" in caught.value.why
+
+
 def test_no_lock_and_a_stale_one(tmp_path, locked):
-    with pytest.raises(LockError, match=r"there is no lock x\.toml"):
+    with pytest.raises(LockError, match=r"lock/debs/x\.toml is not there"):
         deblock.read(tmp_path / "x.toml")
     deblock.require_fresh(tmp_path / "x.toml", locked, locked.intent)
     with pytest.raises(LockError, match="is stale"):
