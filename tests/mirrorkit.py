@@ -12,7 +12,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.debkit import deb_bytes, file
+from build.apt import stanzas
+from build.models import Deb, DebSet
+from tests.debkit import EPOCH, deb_bytes, file
 
 DAY = 86_400
 DATE = 1_790_000_000 - 1_790_000_000 % DAY  # of a Release file, where a test names no other: 2026-09-21
@@ -61,7 +63,7 @@ class Archive:
     """The packages of one suite and architecture; ``publish`` writes what apt reads."""
 
     root: Path
-    key: Key
+    key: Key | None = None
     records: dict[str, str] = field(default_factory=dict)
 
     def add(self, name, version="1.0-1", *, content="", **fields):
@@ -76,6 +78,23 @@ class Archive:
         place = {"Filename": path, "Size": len(data), "SHA256": hashlib.sha256(data).hexdigest()}
         self.records[name] = control + "".join(f"{key}: {value}\n" for key, value in place.items())
         return target
+
+    def locked(self, released=DATE):
+        """All its packages, as a lock names them."""
+        records = [stanzas(text)[0] for text in self.records.values()]
+        debs = (
+            Deb(
+                file=os.path.basename(record["Filename"]),
+                sha256=record["SHA256"],
+                size=int(record["Size"]),
+                name=record["Package"],
+                version=record["Version"],
+                arch=record["Architecture"],
+                path=record["Filename"],
+            )
+            for record in records
+        )
+        return DebSet(root="tiny", suite="trixie", arch="arm64", epoch=EPOCH, released=released, debs=tuple(debs))
 
     def publish(self, date=DATE, **fields):
         """Sign what was added, as of ``date``; ``fields`` come into the Release file."""
