@@ -94,8 +94,14 @@ def test_old_pythons_can_read_it():
 
 
 def test_it_agrees_with_the_package(launcher, monkeypatch, tmp_path):
-    kinds = (errors.BuildError, errors.HashMismatchError, errors.NetworkError, errors.SpaceError, errors.CommandError)
-    ours = (launcher.CANNOT, launcher.HASH_MISMATCH, launcher.NETWORK, launcher.DISK_FULL, launcher.COMMAND_FAILED)
+    kinds = (
+        errors.BuildError, errors.HashMismatchError, errors.NetworkError, errors.OfflineError, errors.SpaceError,
+        errors.CommandError,
+    )  # fmt: skip
+    ours = (
+        launcher.CANNOT, launcher.HASH_MISMATCH, launcher.NETWORK, launcher.OFFLINE, launcher.DISK_FULL,
+        launcher.COMMAND_FAILED,
+    )  # fmt: skip
     assert ours == tuple(kind.exit_code for kind in kinds)
     for name, value in (("SPARK_RUNTIME_STORE", ""), ("SPARK_RUNTIME_STORE", "~/s"), ("XDG_CACHE_HOME", str(tmp_path))):
         monkeypatch.setenv(name, value)
@@ -192,6 +198,76 @@ def test_a_store_that_cannot_be_made_is_one_message(machine):
     status, _, err = machine.run("-l")
     assert status == errors.BuildError.exit_code
     assert "SPARK_RUNTIME_STORE" in err
+
+
+def export_of(machine: Machine, folder: Path) -> dict[str, str]:
+    """The machine's wheels as an exported folder, and an environment in which no other place has them."""
+    (folder / "python").mkdir(parents=True)
+    for wheel in machine.wheels.iterdir():
+        wheel.rename(folder / "python" / wheel.name)
+    return {"SPARK_RUNTIME_EXPORTED": str(folder), "PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+
+
+@needs_pip
+def test_an_exported_folder_is_all_that_is_needed(machine, tmp_path):
+    env = export_of(machine, tmp_path / "a stick")
+    both = f"{tmp_path / 'nothing'}{os.pathsep}{env['SPARK_RUNTIME_EXPORTED']}"
+    status, out, _ = machine.run("--exec", "-m", "tinytool", **env | {"SPARK_RUNTIME_EXPORTED": both})
+    assert status == 0
+    assert out.startswith("hello")
+
+
+@needs_pip
+def test_an_exported_folder_may_be_read_only(machine, tmp_path):
+    env = export_of(machine, tmp_path / "stick")
+    for path in (tmp_path / "stick/python", tmp_path / "stick"):
+        path.chmod(0o555)
+    assert machine.run("--exec", "-m", "tinytool", **env)[0] == 0
+    for path in (tmp_path / "stick", tmp_path / "stick/python"):
+        path.chmod(0o755)
+
+
+@needs_pip
+def test_a_folder_for_another_machine_says_what_to_export(machine, tmp_path):
+    env = export_of(machine, tmp_path / "stick")
+    wheel = next((tmp_path / "stick/python").iterdir())
+    wheel.rename(wheel.with_name("tinytool-1.0-cp38-cp38-manylinux_2_17_riscv64.whl"))
+    status, _, err = machine.run("-l", **env)
+    assert status == errors.OfflineError.exit_code
+    assert f"lacks a tool for Python 3.{sys.version_info[1]}" in err
+    assert f"--python 3.{sys.version_info[1]}" in err
+
+
+@needs_pip
+def test_an_altered_wheel_of_a_folder_is_refused(machine, tmp_path):
+    env = export_of(machine, tmp_path / "stick")
+    wheel = next((tmp_path / "stick/python").iterdir())
+    wheel.write_bytes(wheel.read_bytes() + b"x")
+    status, _, err = machine.run("-l", **env)
+    assert status == errors.HashMismatchError.exit_code
+    assert "exported folder" in err
+
+
+def test_a_pip_that_is_not_the_locked_one_never_runs(machine, tmp_path):
+    env = export_of(machine, tmp_path / "stick")
+    with zipfile.ZipFile(tmp_path / "stick/python/pip-99.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("pip/__main__.py", "print('an attack')")
+    status, out, err = machine.run("-l", **env)
+    assert status == errors.HashMismatchError.exit_code
+    assert "is not the locked pip" in err
+    assert "attack" not in out + err
+
+
+def test_the_locked_pip_of_a_folder_does_the_installing(machine, tmp_path):
+    env = export_of(machine, tmp_path / "stick")
+    pip = tmp_path / "stick/python/pip-99.0-py3-none-any.whl"
+    with zipfile.ZipFile(pip, "w") as archive:
+        archive.writestr("pip/__main__.py", "import sys; sys.exit(' '.join(sys.argv))")
+    with (machine.repo / "lock/python.txt").open("a") as stream:
+        stream.write(f"pip==99.0 \\\n    --hash=sha256:{hashlib.sha256(pip.read_bytes()).hexdigest()}\n")
+    status, _, err = machine.run("-l", **env)
+    assert status == errors.CommandError.exit_code
+    assert f"--no-index --find-links={tmp_path / 'stick/python'} -r" in err
 
 
 def wait_for(condition) -> None:
