@@ -1,8 +1,9 @@
 """Folders that ``fetch -- --export`` wrote: locked files by hash, for machines without a network.
 
-A folder has the blobs of a store (``blobs/sha256/ab/abcd…``), the tools' wheels in ``python/``, the packed source
-trees in ``sources/``, and what a person reads. Plain files only: it may be a FAT stick, without links and rights.
-Whoever carried it may have changed it, so that nothing of it counts before it is in the store, by its hash.
+A folder has the blobs of a store (``blobs/sha256/ab/abcd…``), the tools' wheels in ``python/``, packed source
+trees in ``sources/`` (:mod:`build.gitsource` reads them), and what a person reads. Plain files only: it may be a FAT
+stick, without links and rights. Whoever carried it may have changed it, so that nothing of it counts before it is in
+the store, by its hash.
 """
 
 from __future__ import annotations

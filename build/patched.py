@@ -74,15 +74,15 @@ def locked_files(
     settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
 ) -> dict[str, Path]:
     """Installed path → the patched file in the store; each hash is the lock's. Kept ones are not made again."""
-    kept = patchwork.kept(settings.store, _name(settings, lock, series, git=git))
+    kept = patchwork.kept(settings.store, name(settings, lock, series, git=git))
     folder, files = kept or apply(settings, lock, series, git=git, obtain=obtain)
     for component in lock.components:
         demand(component, files.get(component.name, ()))
     return {file.installed: folder / file.installed for group in files.values() for file in group if file.after}
 
 
-def _name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool) -> str:
-    """The id of the patched files, known before any tree is there."""
+def name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool) -> str:
+    """The id in the store of the patched files, known before any tree is there."""
     bare = []
     for item in lock.components:
         if series.of(item.name):
@@ -93,4 +93,4 @@ def _name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool)
 
 def is_kept(settings: Settings, lock: Lock, series: serieses.Series) -> bool:
     """Whether the store holds the patched files, whole."""
-    return patchwork.kept(settings.store, _name(settings, lock, series, git=False)) is not None
+    return patchwork.kept(settings.store, name(settings, lock, series, git=False)) is not None

@@ -30,6 +30,13 @@ def naming(text: str, *, programs: Collection[str]) -> list[int]:
     return found
 
 
+def started_in(folder: Path) -> bool:
+    """Whether a process runs whose program or script, as it was called, is below ``folder``."""
+    start = f"{folder}{os.sep}"
+    pids = (int(name) for name in os.listdir(PROC) if name.isdigit())
+    return any(part.startswith(start) for pid in pids for part in arguments(pid))
+
+
 def wait_for_end(pids: Sequence[int], seconds: float) -> bool:
     """Wait until none of the processes runs any more, at most ``seconds``; whether that came to pass."""
     deadline = time.monotonic() + seconds

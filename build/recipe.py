@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from build import lockfile, rootfs, roots, series, store, wheels
 from build.canonical import digest, tree_sha256
 from build.layers import LayerPlan, plan_layers
+from build.models import Wheel
 from build.render import Page, cuda_layer, image_env, render
 from build.steps import LABEL, Job
 
@@ -32,7 +33,7 @@ def planned(job: Job) -> tuple[LayerPlan, ...]:
 
 def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
     """What the target's wheels both write, from their RECORDs; read once for a set of wheels."""
-    kept = job.settings.store / "trees" / f"overlaps-{digest(sorted(w.sha256 for w in job.lock.wheels))}.json"
+    kept = job.settings.store / "trees" / overlaps_name(job.lock.wheels)
     with suppress(OSError, ValueError, TypeError):
         rows = json.loads(kept.read_text(encoding="utf-8"))
         return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
@@ -42,6 +43,11 @@ def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
         (folder / kept.name).write_text(json.dumps([asdict(item) for item in found]), encoding="utf-8")
         os.replace(folder / kept.name, kept)
     return found
+
+
+def overlaps_name(locked: Sequence[Wheel]) -> str:
+    """The name in ``trees/`` of what is known of a set of wheels."""
+    return f"overlaps-{digest(sorted(wheel.sha256 for wheel in locked))}.json"
 
 
 def _plan(job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str]) -> tuple[LayerPlan, ...]:

@@ -17,10 +17,11 @@ from build.console import human_bytes, step, transfer
 from build.download import Download
 from build.errors import LockError
 from build.intent import FILE, Intent, TargetIntent, read_intent, target_checksum
-from build.models import DebSet, Lock, Settings, SourceArchive, Wheel
+from build.models import DebSet, GitSource, Lock, Settings, SourceArchive, Wheel
 
 LABEL = "spark-runtime"
 PythonFile = Wheel | SourceArchive
+GONE = "look for another index that has them, name an exported folder (--exported DIR), or `nox -s lock`"
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # Debian's name → the kernel's
 
 
@@ -36,7 +37,7 @@ class Job:
     series: series.Series
     rootfs: DebSet
     builders: tuple[DebSet, ...]
-    tools: DebSet
+    tool_roots: tuple[DebSet, ...]
 
     @property
     def environment(self) -> index.Environment:
@@ -45,16 +46,40 @@ class Job:
     @property
     def builder(self) -> DebSet:
         """The builder root of this machine's architecture."""
-        return next(item for item in self.builders if item.arch == roots.host_architecture())
+        return _of(self.builders, roots.host_architecture())
+
+    @property
+    def tools(self) -> DebSet:
+        """The tools root of this machine's architecture."""
+        return _of(self.tool_roots, roots.host_architecture())
 
     @property
     def uv(self) -> Wheel:
-        """The uv that runs in the builder root."""
-        return next(wheel for wheel in self.lock.tools if MACHINES[roots.host_architecture()] in wheel.file)
+        """The uv that runs in this machine's builder root."""
+        return self.uv_of(roots.host_architecture())
+
+    def uv_of(self, machine: str) -> Wheel:
+        """The uv that runs in the builder root of a machine, named as Debian names it."""
+        return next(wheel for wheel in self.lock.tools if MACHINES[machine] in wheel.file)
+
+    def debsets(self, machines: Sequence[str]) -> tuple[DebSet, ...]:
+        """Every set of Debian packages that such machines build the target from."""
+        return (
+            *(_of(self.tool_roots, machine) for machine in machines),
+            *(_of(self.builders, machine) for machine in machines),
+            self.rootfs,
+        )
+
+
+def _of(debsets: Sequence[DebSet], machine: str) -> DebSet:
+    return next(item for item in debsets if item.arch == machine)
 
 
 def load(settings: Settings, name: str | None) -> Job:
-    """Read the intent and every lock of a target; a stale, edited or missing one is an error."""
+    """Read the intent and every lock of a target; a stale, edited or missing one is an error.
+
+    From here on nothing is cleaned out of the store until this process ends (:func:`build.store.hold`).
+    """
     intent = read_intent(settings.repo)
     chosen, target = intent.target(name)
     lock = lockfile.read_lock(settings.repo, chosen, intent=target_checksum(intent, chosen))
@@ -66,6 +91,7 @@ def load(settings: Settings, name: str | None) -> Job:
             why=f"patches/{target.series} is not what it was when the lock was made",
             todo=f"run `nox -s lock -- --target {chosen}`",
         )
+    store.hold(settings.store)
     return Job(
         settings=settings,
         intent=intent,
@@ -75,7 +101,7 @@ def load(settings: Settings, name: str | None) -> Job:
         series=found,
         rootfs=sets[target.rootfs, "arm64"],
         builders=tuple(sets["builder", arch] for arch in MACHINES),
-        tools=sets["tools", roots.host_architecture()],
+        tool_roots=tuple(sets["tools", arch] for arch in MACHINES),
     )
 
 
@@ -95,19 +121,32 @@ def deb_sets(repo: Path) -> dict[tuple[str, str], DebSet]:
 
 
 def fetch_python(settings: Settings, files: Sequence[PythonFile], environments: Iterable[index.Environment]) -> int:
-    """Bring locked wheels and source archives into the store; bytes fetched."""
+    """Bring locked wheels and source archives into the store; the bytes that came in."""
     wanted = {item.sha256: item for item in files}
     plain = [Download(file=item.file, sha256=item.sha256, size=item.size, urls=()) for item in wanted.values()]
+    taken = _take_in(settings, "wheels", plain)
     lacking = download.missing(settings.store, plain)
     if not lacking or settings.offline:
-        return download.fetch(settings.store, lacking, offline=settings.offline)
+        download.fetch(settings.store, lacking, folders=settings.exported, offline=settings.offline)
+        return taken
     pins = {(wanted[item.sha256].name, wanted[item.sha256].version) for item in lacking}
     places: dict[str, index.Found] = {}
     with step(f"ask the Python index where {len(lacking)} files are"):
         for environment in environments:
             places |= index.locate(pins, environment)
-    located = [replace(item, urls=_urls(places.get(item.sha256))) for item in lacking]
-    return _transfer(settings, "wheels", located)
+    located = [replace(item, urls=_urls(places.get(item.sha256)), gone=GONE) for item in lacking]
+    return taken + _transfer(settings, "wheels", located)
+
+
+def _take_in(settings: Settings, what: str, files: Sequence[Download]) -> int:
+    """Take what exported folders have, before anybody is asked where the rest is."""
+    lacking = download.missing(settings.store, files)
+    if not lacking or not settings.exported:
+        return 0
+    total = sum(item.size for item in lacking)
+    title = f"take {what} from {', '.join(map(str, settings.exported))}"
+    with step(title), transfer(title, total) as progress:
+        return download.take_in(settings.store, lacking, settings.exported, progress=progress)
 
 
 def _transfer(settings: Settings, what: str, located: Sequence[Download]) -> int:
@@ -120,15 +159,21 @@ def _urls(found: index.Found | None) -> tuple[str, ...]:
     return (found.url,) if found else ()
 
 
-def python_files(job: Job) -> tuple[PythonFile, ...]:
-    """Every locked wheel and source archive that this machine needs for the target."""
+def python_files(job: Job, machines: Sequence[str] = ()) -> tuple[PythonFile, ...]:
+    """Every locked wheel and source archive that such machines (default: this one) need for the target."""
     archives = tuple(item.archive for item in job.lock.components if item.archive is not None)
-    return (*job.lock.wheels, *archives, job.uv)
+    return (*job.lock.wheels, *archives, *(job.uv_of(machine) for machine in machines or this_machine()))
 
 
-def environments(job: Job) -> tuple[index.Environment, ...]:
-    """What the files of :func:`python_files` are for: the image, and this machine's builder root."""
-    return (job.environment, builder_environment(MACHINES[roots.host_architecture()], job.lock.python))
+def this_machine() -> tuple[str]:
+    """This machine's architecture, as machines are named for :func:`fetch_all`."""
+    return (roots.host_architecture(),)
+
+
+def environments(job: Job, machines: Sequence[str] = ()) -> tuple[index.Environment, ...]:
+    """What the files of :func:`python_files` are for: the image, and the machines' builder roots."""
+    builders = (builder_environment(MACHINES[machine], job.lock.python) for machine in machines or this_machine())
+    return (job.environment, *builders)
 
 
 def builder_environment(machine: str, python: str) -> index.Environment:
@@ -153,17 +198,28 @@ def uv_program(settings: Settings, wheel: Wheel) -> Path:
     return made
 
 
-def fetch_all(job: Job) -> int:
-    """Everything that a build of the target needs, into the store; bytes fetched."""
-    count = fetch_python(job.settings, python_files(job), environments(job))
-    return count + sum(host.fetch_debs(job.settings, debset) for debset in (job.tools, job.builder, job.rootfs))
+def fetch_all(job: Job, machines: Sequence[str] = ()) -> int:
+    """Everything that a build of the target on such machines (default: this one) needs, into the store; the bytes."""
+    count = fetch_python(job.settings, python_files(job, machines), environments(job, machines))
+    return count + sum(host.fetch_debs(job.settings, item) for item in job.debsets(machines or this_machine()))
+
+
+def all_files(job: Job, machines: Sequence[str] = ()) -> tuple[Download, ...]:
+    """Every locked file that :func:`fetch_all` brings, each once, without a place."""
+    debs = (deb for debset in job.debsets(machines or this_machine()) for deb in debset.debs)
+    files = {item.sha256: item for item in (*python_files(job, machines), *debs)}
+    return tuple(Download(file=item.file, sha256=item.sha256, size=item.size, urls=()) for item in files.values())
+
+
+def sources(job: Job) -> tuple[GitSource, ...]:
+    """The trees that a build takes from git: components of which no archive is locked, and external sources."""
+    components = (item.git for item in job.lock.components if item.archive is None)
+    return (*(source for source in components if source is not None), *(item.source for item in job.lock.externals))
 
 
 def missing_files(job: Job) -> tuple[Download, ...]:
     """The locked files that the store lacks."""
-    items = (*python_files(job), *job.tools.debs, *job.builder.debs, *job.rootfs.debs)
-    plain = [Download(file=item.file, sha256=item.sha256, size=item.size, urls=()) for item in items]
-    return download.missing(job.settings.store, plain)
+    return download.missing(job.settings.store, all_files(job))
 
 
 def missing_bytes(job: Job) -> int:

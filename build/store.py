@@ -17,7 +17,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from build.canonical import file_sha256
@@ -25,6 +25,8 @@ from build.console import human_bytes, say
 from build.errors import BusyError, HashMismatchError, SpaceError
 
 WAIT_SECONDS = 3600.0
+USE = "use.lock"  # shared by all that work with the store, alone for who cleans it
+_HELD: dict[Path, int] = {}  # open as long as we live
 
 
 def blob(store: Path, sha256: str) -> Path:
@@ -68,6 +70,35 @@ def verify_all(store: Path, files: Iterable[tuple[str, str]]) -> None:
             job.result()
 
 
+def content(store: Path) -> tuple[int, int]:
+    """Bytes and number of the blobs."""
+    sizes = [path.stat().st_size for path in _blobs(store)]
+    return sum(sizes), len(sizes)
+
+
+def verify_content(store: Path, progress: Callable[[int], None]) -> tuple[str, ...]:
+    """Read every blob again, in parallel; those whose bytes are not their name's are removed and named."""
+
+    def check(path: Path) -> str | None:
+        try:
+            size, found = path.stat().st_size, file_sha256(path)
+        except FileNotFoundError:  # cleaned away meanwhile
+            return None
+        progress(size)
+        if found == path.name:
+            return None
+        path.unlink(missing_ok=True)
+        return path.name
+
+    largest_first = sorted(_blobs(store), key=lambda path: -path.stat().st_size)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(sorted(name for name in pool.map(check, largest_first) if name))
+
+
+def _blobs(store: Path) -> list[Path]:
+    return [path for path in (store / "blobs" / "sha256").glob("*/*") if path.is_file()]
+
+
 @contextlib.contextmanager
 def scratch(store: Path, name: str) -> Iterator[Path]:
     """A folder in the store (so that a rename into place is atomic), gone afterwards whatever happens."""
@@ -82,8 +113,13 @@ def scratch(store: Path, name: str) -> Iterator[Path]:
 
 def is_held(store: Path, name: str) -> bool:
     """Whether a process holds the lock ``name`` at this moment."""
+    return is_locked(store / "locks" / f"{name}.lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds this lock file (flock) at this moment."""
     try:
-        with open(store / "locks" / f"{name}.lock", "rb") as stream:
+        with open(path, "rb") as stream:
             fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -154,6 +190,35 @@ def _acquire(descriptor: int, path: Path, name: str, wait: float, stop: threadin
             return
 
 
+def hold(store: Path) -> None:
+    """Say, until this process ends, that it works with the store: what it found there stays (see :func:`alone`)."""
+    place = store.absolute()
+    if place in _HELD:
+        return
+    (place / "locks").mkdir(parents=True, exist_ok=True)
+    _HELD[place] = os.open(place / "locks" / USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fcntl.flock(_HELD[place], fcntl.LOCK_SH)  # waits for a cleaner, which takes seconds
+
+
+@contextlib.contextmanager
+def alone(store: Path) -> Iterator[None]:
+    """Nobody else works with the store meanwhile; :class:`BusyError` where somebody does."""
+    (store / "locks").mkdir(parents=True, exist_ok=True)
+    with open(store / "locks" / USE, "ab") as stream:
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _working("a run works with it") from None
+        others = (path for path in sorted((store / "locks").glob("*.lock")) if path.name != USE)
+        if held := next((path for path in others if is_locked(path)), None):
+            raise _working(f"'{held.stem}' is held by {holder(held)}")
+        yield
+
+
+def _working(why: str) -> BusyError:
+    return BusyError("another run works with this store", why=why, todo="let it end, then run the same command again")
+
+
 def holder(path: Path) -> str:
     """Who holds a lock file, in words."""
     try:
@@ -163,8 +228,11 @@ def holder(path: Path) -> str:
         return "a process that did not say who it is"
 
 
-def require_space(folder: Path, needed: int, purpose: str) -> None:
-    """An error when the file system of ``folder`` has fewer than ``needed`` bytes free."""
+def require_space(folder: Path, needed: int, purpose: str, *, todo: str = "") -> None:
+    """An error when the file system of ``folder`` has fewer than ``needed`` bytes free.
+
+    ``todo``: the advice, where the folder is not the store.
+    """
     there = folder
     while not there.exists():
         there = there.parent
@@ -173,5 +241,6 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
         raise SpaceError(
             f"not enough disk space for {purpose}",
             why=f"needs {human_bytes(needed)}, {human_bytes(free)} are free on the file system of {there}",
-            todo="free some space (nox -s clean says what it can drop), or keep the store elsewhere (--store DIR)",
+            todo=todo
+            or "free some space (nox -s clean says what it can drop), or keep the store elsewhere (--store DIR)",
         )

@@ -7,7 +7,8 @@ import build
 
 PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
-COMPOSERS = {"assemble", "host", "recipe", "steps"}  # what several commands share; they compose modules as commands do
+# What several commands share; they compose modules as commands do.
+COMPOSERS = {"assemble", "host", "kept", "recipe", "steps"}
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {
@@ -18,6 +19,7 @@ EDGES = {
     "engine": {"dockerapi", "host", "private"},
     "gitremote": {"giturl"},
     "gitsource": {"exported", "gitremote", "giturl", "treehash", "treetar"},
+    "export": {"download", "exported", "gitsource", "lockform"},
     "index": {"resolver", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
@@ -30,6 +32,7 @@ EDGES = {
     "rootfs": {"unpack"},
     "roots": {"unpack"},
     "sourcetree": {"gitsource", "treetar"},
+    "toolwheels": {"download", "index", "wheeltags"},
     "udiffparse": {"udiff"},
 }
 # Who starts programs without proc.run, and why.
