@@ -23,6 +23,7 @@ EDGES = {
     "index": {"resolver", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
+    "metadata": {"receive"},
     "actions": {"lockform"},
     "requireslock": {"lockform"},
     "results": {"lockform"},
