@@ -24,7 +24,10 @@ TIMEOUT_SECONDS = 20  # without a byte, for each try
 UPDATE_SECONDS = 600  # for a whole `apt-get update`, which brings 10 MB: a mirror that trickles must end, too
 INSTALL_LINE = re.compile(r"^Inst (?P<name>\S+) \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)", re.MULTILINE)
 # What apt says beside the point, by the start of the line.
-CHAFF = ("E: Unable to correct problems, you have held", "E: Some index files failed", "W: Some index files failed")
+CHAFF = (
+    "E: Unable to correct problems, you have held", "E: Some index files failed", "W: Some index files failed",
+    "E: The following information from --solver",
+)  # fmt: skip
 FETCHING = re.compile(r"^[EW]: Failed to fetch")  # what is indented below it are hashes and times
 RESULT = re.compile(r"^[EW]: |^The following packages have unmet dependencies")
 
@@ -112,7 +115,7 @@ def reason(output: str) -> str:
             if not line.startswith(("The following", *CHAFF)):
                 kept.append(line[3:].strip())
         elif detailed and line.startswith(" "):
-            kept.append(line.strip())
+            kept.append(line[1:].rstrip())
         else:
             detailed = False
     return "\n       ".join(dict.fromkeys(kept))

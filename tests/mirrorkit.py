@@ -121,7 +121,7 @@ class Archive:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, but for what ``server.faults`` says: (part of a path) → a status, bytes to send, "hang", "cut".
+    """Files, but for what ``server.faults`` says: (part of a path) → a status, bytes to send, "hang", "trickle".
 
     Below ``/archive/debian/<time>/`` an instant between two snapshots redirects to the earlier one.
     """
@@ -131,6 +131,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         fault = next((what for part, what in self.server.faults.items() if part in self.path), None)
         if fault == "hang":
             self.server.ended.wait(60)
+        elif fault == "trickle":
+            self.trickle()
         elif isinstance(fault, int):
             self.send_error(fault)
         elif isinstance(fault, bytes):
@@ -143,6 +145,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def trickle(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.server.ended.wait(0.1):
+                self.wfile.write(b"x")
 
     def redirected(self):
         parts = self.path.split("/")

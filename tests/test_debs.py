@@ -97,7 +97,7 @@ def test_the_next_mirror_is_asked_where_one_does_not_answer(archive, server, res
     with pytest.raises(ResolveError, match="no Debian mirror gave a signed trixie for arm64") as caught:
         resolve("lib", mirrors=mirrors[:2])
     assert "does not have a Release file" in caught.value.why
-    assert "Could not connect" in caught.value.why
+    assert "onnect" in caught.value.why  # "Could not connect", "Unable to connect"
 
 
 @pytest.mark.programs(*PROGRAMS)
@@ -157,7 +157,7 @@ def hang(_archive, server):
     ("trouble", "why"),
     [
         (unsign, "is not signed"),
-        (edit_release, "signatures were invalid|BADSIG"),
+        (edit_release, "signatures were invalid|manipulated"),
         (edit_packages, "Hash Sum mismatch"),
         (cut_packages, "unexpected size"),
         (sign_in, "does the network require authentication"),
@@ -175,10 +175,19 @@ def test_an_archive_that_cannot_be_trusted_is_refused(archive, server, resolve, 
 
 
 @pytest.mark.programs(*PROGRAMS)
+def test_a_mirror_that_trickles_is_given_up(archive, server, resolve, monkeypatch):
+    monkeypatch.setattr(apt, "UPDATE_SECONDS", 1)
+    server.faults["InRelease"] = "trickle"
+    with pytest.raises(ResolveError, match="no Debian mirror gave a signed trixie") as caught:
+        resolve("lib")
+    assert caught.value.why == "apt-get took longer than 1 s and was ended"
+
+
+@pytest.mark.programs(*PROGRAMS)
 def test_another_key_is_refused(tmp_path, archive, resolve):
     with new_key(tmp_path / "other") as other, pytest.raises(ResolveError, match="no Debian mirror") as caught:
         resolve("lib", keyring=other.keyring)
-    assert "public key is not available" in caught.value.why
+    assert "public key is not available" in caught.value.why or "Missing key" in caught.value.why
     assert "debian-archive-keyring" in caught.value.todo
 
 
@@ -210,8 +219,8 @@ def test_packages_that_cannot_be_had_together(archive, resolve):
     archive.publish()
     with pytest.raises(ResolveError) as caught:
         resolve("thing", "foe")
-    assert "foe : Conflicts: lib" in caught.value.why
-    assert len(caught.value.why.splitlines()) == 1
+    assert caught.value.why.startswith("foe : Conflicts: lib")
+    assert "held broken packages" not in caught.value.why
     with pytest.raises(ResolveError, match="apt finds no way") as caught:
         resolve("lost")
     assert "lost : Depends: nowhere (>= 2)" in caught.value.why
@@ -288,7 +297,7 @@ def test_a_snapshot_is_verified_as_any_archive_is(archive, server, snapshots, re
     edit_release(snapshots[DATE], server)
     with pytest.raises(ResolveError, match="the snapshot archive gave no signed trixie of 2026-09-22") as caught:
         resolve("lib", as_of=DATE + DAY, snapshot=f"{server.url}/archive/debian/@SNAPSHOTID@/")
-    assert "signatures were invalid" in caught.value.why or "BADSIG" in caught.value.why
+    assert "signatures were invalid" in caught.value.why or "manipulated" in caught.value.why
 
 
 @pytest.mark.programs(*PROGRAMS)
