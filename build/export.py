@@ -130,7 +130,7 @@ def _copy_all(store: Path, folder: Path, lacking: Mapping[str, Download], progre
         return
 
     def copy(path: str, item: Download) -> None:
-        partial = scratch / item.sha256
+        partial = scratch / path.replace("/", "-")  # by place: a wheel may be wanted in two
         try:
             exported.copy(stores.blob(store, item.sha256), partial, item.sha256, item.size, progress)
         except exported.Unfit as unfit:

@@ -117,7 +117,8 @@ def strays(settings: Settings, named: Named) -> dict[str, list[Path]]:
     found["contexts"] += [
         path for path in _listed(store, "contexts/*/**/*") if path.is_file() and path.stat().st_ino in links
     ]
-    found["env"] = [path for path in _listed(store, "env/*") if _is_old(path)]
+    old = [path for path in _listed(store, "env/*") if _is_old(path)]
+    found["env"] = old + [lock for path in old if (lock := path.with_name(f"{path.name}.lock")).exists()]
     return found
 
 

@@ -106,13 +106,11 @@ def keep_locked(settings: Settings, *, dry_run: bool) -> int:
 
 
 def _drop(path: Path) -> None:
-    """Remove a file, a link or a folder; of an environment its lock file, too."""
+    """Remove a file, a link or a folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-    if path.parent.name == "env":
-        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
 
 
 def _would(before: dict[str, int], chosen: list[str]) -> int:
