@@ -19,7 +19,7 @@ from build import store as stores
 from build.apt import stanzas
 from build.debs import at
 from build.download import Download
-from build.errors import CommandError, NetworkError
+from build.errors import CommandError, NetworkError, UsageError
 from build.models import DebSet
 
 VARIABLE = "SPARK_RUNTIME_DEBIAN_MIRROR"
@@ -32,6 +32,7 @@ GONE = (
 # the pool for more than a day. An instant between two snapshots is answered from the earlier one.
 IMPORTED_AFTER_SECONDS = 86_400
 ANSWER_SECONDS = 20
+SCHEMES = ("http://", "https://")
 APT = Path("/etc/apt")
 OS_RELEASE = Path("/etc/os-release")
 MMDEBSTRAP = Path("/usr/bin/mmdebstrap")
@@ -61,7 +62,7 @@ def downloads(debset: DebSet, mirrors: Sequence[str], snapshot: str = "") -> tup
 def snapshot(environment: Mapping[str, str] = os.environ) -> str:
     """The snapshot archive of the user's choice, ``@SNAPSHOTID@`` standing for the time; empty where none is named."""
     root = environment.get(SNAPSHOT_VARIABLE, "").strip()
-    return f"{root.rstrip('/')}/archive/debian/@SNAPSHOTID@/" if root else ""
+    return f"{_address(root, SNAPSHOT_VARIABLE).rstrip('/')}/archive/debian/@SNAPSHOTID@/" if root else ""
 
 
 def named_snapshot(mirrors: Sequence[str], suite: str) -> str:
@@ -77,9 +78,20 @@ def named_snapshot(mirrors: Sequence[str], suite: str) -> str:
         except OSError:
             continue
         for record in stanzas(text):
-            if "@SNAPSHOTID@" in record.get("Snapshots", ""):
-                return record["Snapshots"]
+            named = record.get("Snapshots", "")
+            if "@SNAPSHOTID@" in named and named.startswith(SCHEMES):
+                return named
     return ""
+
+
+def _address(root: str, variable: str) -> str:
+    if not root.startswith(SCHEMES):
+        raise UsageError(
+            f"{variable} names '{root}'",
+            why="it is no http:// or https:// address",
+            todo="name the address of an archive's root; a folder can be served with `python3 -m http.server`",
+        )
+    return root
 
 
 def mirrors(store: Path, *, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -87,7 +99,7 @@ def mirrors(store: Path, *, environment: Mapping[str, str] = os.environ) -> tupl
     the mmdebstrap that the host's archive carries (that is how an Ubuntu host finds Debian).
     """
     if chosen := environment.get(VARIABLE, "").split():
-        return tuple(chosen)
+        return tuple(_address(root, VARIABLE) for root in chosen)
     return _of_host(APT, OS_RELEASE) or _of_mmdebstrap(store)
 
 
@@ -100,7 +112,7 @@ def _of_host(apt: Path, os_release: Path) -> tuple[str, ...]:
     found = (
         uri.rstrip("/")
         for uri, suite, components in _sources(apt)
-        if suite in suites and "main" in components and uri.startswith(("http://", "https://"))
+        if suite in suites and "main" in components and uri.startswith(SCHEMES)
     )
     return tuple(dict.fromkeys(found))
 

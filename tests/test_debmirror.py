@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from build import debmirror, host, receive, store
-from build.errors import GoneError, HashMismatchError, NetworkError, OfflineError
+from build.errors import GoneError, HashMismatchError, NetworkError, OfflineError, UsageError
 from build.models import Settings
 from tests.debkit import deb_bytes, put, set_of
 from tests.mirrorkit import DATE, DAY, Archive, serve, snapshot_id
@@ -54,8 +54,16 @@ def of_host(machine):
 
 
 def test_the_users_choice_comes_first(tmp_path):
-    chosen = {debmirror.VARIABLE: "https://a.example/debian  file:///b"}
-    assert debmirror.mirrors(tmp_path, environment=chosen) == ("https://a.example/debian", "file:///b")
+    chosen = {debmirror.VARIABLE: "https://a.example/debian  http://b.example"}
+    assert debmirror.mirrors(tmp_path, environment=chosen) == ("https://a.example/debian", "http://b.example")
+
+
+@pytest.mark.parametrize("root", ["file:///b", "b.example/debian", "/srv/debian"])
+def test_a_place_that_no_one_can_fetch_from_is_no_choice(tmp_path, root):
+    with pytest.raises(UsageError, match=debmirror.VARIABLE):
+        debmirror.mirrors(tmp_path, environment={debmirror.VARIABLE: f"http://b.example {root}"})
+    with pytest.raises(UsageError, match=debmirror.SNAPSHOT_VARIABLE):
+        debmirror.snapshot({debmirror.SNAPSHOT_VARIABLE: root})
 
 
 def test_deb822_sources_of_debian_itself(machine):
