@@ -53,7 +53,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def fetch(session: nox.Session) -> None:
-    """Fill the store with every locked file."""
+    """Fill the store with every locked file; -- --export DIR writes a folder for a machine without a network."""
     verb(session)
 
 
@@ -95,13 +95,13 @@ def engine(session: nox.Session) -> None:
 
 @nox.session
 def clean(session: nox.Session) -> None:
-    """Free space in the store."""
+    """Free space in the store; -- --keep-locked drops what no lock names."""
     verb(session)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure builds: cold, unchanged, one line changed."""
+    """Measure builds (cold, unchanged, one line changed), or fetching (-- --fetch)."""
     verb(session)
 
 

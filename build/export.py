@@ -133,6 +133,8 @@ def _copy_all(store: Path, folder: Path, lacking: Mapping[str, Download], progre
         partial = scratch / path.replace("/", "-")  # by place: a wheel may be wanted in two
         try:
             exported.copy(stores.blob(store, item.sha256), partial, item.sha256, item.size, progress)
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
         except exported.Unfit as unfit:
             stores.verify(store, item.file, item.sha256)
             raise StoreError(f"{item.file} in the store cannot be used", why=str(unfit)) from unfit

@@ -68,8 +68,6 @@ def copy(source: Path, target: Path, sha256: str, size: int, progress: Progress)
             raise Unfit(f"it has {human_bytes(found)} ({found} B) instead of {human_bytes(size)} ({size} B)")
         with open(target, "w+b") as writing:
             same = _copy(reading, writing, progress)
-            writing.flush()
-            os.fsync(writing.fileno())
     if same != sha256:
         raise Unfit(f"its sha256 is {same} instead of {sha256}")
 

@@ -9,7 +9,7 @@ import os
 import tomllib
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from build import deblock, debs, download, host, index, lockfile, patched, roots, series, store
@@ -129,13 +129,23 @@ def fetch_python(settings: Settings, files: Sequence[PythonFile], environments: 
     if not lacking or settings.offline:
         download.fetch(settings.store, lacking, folders=settings.exported, offline=settings.offline)
         return taken
-    pins = {(wanted[item.sha256].name, wanted[item.sha256].version) for item in lacking}
+    located = locate([wanted[item.sha256] for item in lacking], environments)
+    return taken + _transfer(settings, "wheels", located)
+
+
+def locate(files: Sequence[PythonFile], environments: Iterable[index.Environment]) -> list[Download]:
+    """The files with their places on the Python index."""
+    pins = {(item.name, item.version) for item in files}
     places: dict[str, index.Found] = {}
-    with step(f"ask the Python index where {len(lacking)} files are"):
+    with step(f"ask the Python index where {len(files)} files are"):
         for environment in environments:
             places |= index.locate(pins, environment)
-    located = [replace(item, urls=_urls(places.get(item.sha256)), gone=GONE) for item in lacking]
-    return taken + _transfer(settings, "wheels", located)
+    return [
+        Download(
+            file=item.file, sha256=item.sha256, size=item.size, urls=_urls(places.get(item.sha256)), gone=GONE
+        )
+        for item in files
+    ]  # fmt: skip
 
 
 def _take_in(settings: Settings, what: str, files: Sequence[Download]) -> int:

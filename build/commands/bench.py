@@ -2,6 +2,9 @@
 
 The changed patch lives in a copy of this clone; the image is built back afterwards. With --cold the engine's build
 cache is dropped first and everything is built anew from what is fetched.
+
+With --fetch the target's Python files are fetched instead, into empty stores, in turns with one plain parallel download
+of the same addresses by curl, eight at once.
 """
 
 from __future__ import annotations
@@ -15,18 +18,20 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from build import console, engine, proc, steps, udiffparse
+from build import console, download, engine, proc, steps, store, udiffparse
 from build.console import human_bytes, step
+from build.download import Download
 from build.errors import UsageError
 from build.models import Settings
 from build.settings import STORE_VARIABLE, add_target_argument
 
 RUNS = 5
+FETCHES = 3
 COPIED = ("build", "dockerfiles", "lock", "patches", "nox", "noxfile.py", "pyproject.toml")
 
 
@@ -43,12 +48,19 @@ class Measure:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_argument(parser)
+    parser.add_argument("--fetch", action="store_true", help="measure fetching instead, beside curl")
+    parser.add_argument(
+        "--gigabytes", type=float, default=1.0, metavar="N",
+        help="with --fetch: at most so much, every n-th file by size (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--cold", action="store_true", help="also drop the build cache and build everything anew")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Measure one target."""
     job = steps.load(settings, args.target)
+    if args.fetch:
+        return fetch(job, int(args.gigabytes * 1e9))
     if not job.series.patches:
         raise UsageError(f"{job.name} has no patch to change", todo="name a target with a series")
     with step(f"build {job.name}, so that there is something to compare with"):
@@ -64,6 +76,65 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     ]
     console.table(f"{job.name} on {os.cpu_count()} cores", ["what", "median", "runs", "new layers", "our memory"], rows)
     return 0
+
+
+def fetch(job: steps.Job, most: int) -> int:
+    """Fetch the same files with our own code and with curl, in turns, each into an empty folder beside the store."""
+    known = steps.locate(steps.python_files(job), steps.environments(job))
+    files = every_nth([item for item in known if item.urls], most)
+    total = sum(item.size for item in files)
+    times: dict[str, list[float]] = {"fetch": [], "curl": []}
+    ways = {"fetch": with_fetch, "curl": with_curl}
+    title = f"{FETCHES} times {len(files)} files, {human_bytes(total)}"
+    with step(f"{title}, by each of us"):
+        for turn in range(FETCHES):
+            for name in sorted(ways, reverse=bool(turn % 2)):
+                with store.scratch(job.settings.store, "bench") as folder:
+                    start = time.monotonic()
+                    ways[name](folder, files)
+                    times[name].append(time.monotonic() - start)
+    ours, theirs = (statistics.median(times[name]) for name in ways)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if job.settings.json:
+        told = {"bytes": total, "files": len(files), "seconds": times, "ratio": theirs / ours, "peak_bytes": peak}
+        print(json.dumps({"target": job.name, **told}, indent=1))
+        return 0
+    rows = [
+        [name, f"{statistics.median(found):.2f} s", f"{human_bytes(total / statistics.median(found))}/s", memory]
+        for (name, found), memory in zip(times.items(), (human_bytes(peak), ""), strict=True)
+    ]
+    console.table(title, ["what", "median", "speed", "our memory"], rows)
+    print(f"fetch reaches {theirs / ours:.0%} of curl's speed")
+    return 0
+
+
+def every_nth(files: Sequence[Download], most: int) -> list[Download]:
+    """Files of every size, at most ``most`` bytes: every n-th by size, with the least n that will do.
+
+    >>> names = [Download(file=str(n), sha256=str(n), size=n, urls=()) for n in (5, 4, 3, 2, 1)]
+    >>> [item.size for item in every_nth(names, 8)]
+    [5, 2]
+    """
+    ordered = sorted(files, key=lambda item: (-item.size, item.file))
+    for number in range(1, len(ordered)):
+        chosen = ordered[::number]
+        if sum(item.size for item in chosen) <= most:
+            return chosen
+    return ordered[-1:]
+
+
+def with_fetch(folder: Path, files: Sequence[Download]) -> None:
+    """Our own code, which hashes what it receives."""
+    download.fetch(folder, files)
+
+
+def with_curl(folder: Path, files: Sequence[Download]) -> None:
+    """One plain parallel download, which compares nothing."""
+    config = folder / "curl"  # in a file: an address may hold credentials
+    config.write_text("".join(f'url = "{item.urls[0]}"\noutput = "{folder / item.sha256}"\n' for item in files))
+    options = ["--disable", "--fail", "--location", "--silent", "--show-error"]
+    at_once = ["--parallel", "--parallel-max", str(download.WORKERS)]
+    proc.run(["curl", *options, *at_once, "--config", config], env=proc.network_env())
 
 
 def _memory(measure: Measure) -> str:
