@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from packaging import tags
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from build import wheeltags
 from build.models import Artifact, DebSet, GitSource, Lock, Wheel
 
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -21,8 +21,6 @@ CUDA_TOOLKIT = (
     "cuda-toolkit", "nvidia-cuda-cccl", "nvidia-cuda-crt", "nvidia-cuda-cupti", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc",
     "nvidia-cuda-runtime", "nvidia-nvjitlink", "nvidia-nvtx", "nvidia-nvvm",
 )  # fmt: skip
-# Platform tags that a root with glibc 2.x can take, oldest first (PEP 600; 2.17 is the first for aarch64).
-OLDEST_GLIBC = 17
 
 
 def incomplete(lock: Lock) -> Iterator[str]:
@@ -70,12 +68,12 @@ def _commits(what: str, source: GitSource) -> Iterator[str]:
 
 def misnamed(lock: Lock) -> Iterator[str]:
     """Wheels whose file is of another distribution or version than their row says, or for another machine."""
-    usable = _usable_tags(lock.python, lock.platform)
+    usable = wheeltags.ranks(lock.platform, lock.python)
     for wheel in lock.wheels:
         yield from _misnamed(wheel, usable)
 
 
-def _misnamed(wheel: Wheel, usable: frozenset[tags.Tag]) -> Iterator[str]:
+def _misnamed(wheel: Wheel, usable: wheeltags.Ranks) -> Iterator[str]:
     try:
         name, version, _, found = parse_wheel_filename(wheel.file)
     except InvalidWheelFilename:
@@ -83,20 +81,8 @@ def _misnamed(wheel: Wheel, usable: frozenset[tags.Tag]) -> Iterator[str]:
         return
     if name != wheel.name or str(version) != wheel.version:
         yield f"{wheel.name} {wheel.version}: the file is {wheel.file}"
-    if not found & usable:
+    if usable.keys().isdisjoint(found):
         yield f"{wheel.file}: no tag of it fits the target's Python and platform"
-
-
-def _usable_tags(python: str, platform: str) -> frozenset[tags.Tag]:
-    """The wheel tags that a target takes, from its platform as uv writes it: ``aarch64-manylinux_2_39``."""
-    machine, _, libc = platform.partition("-manylinux_2_")
-    version = tuple(int(part) for part in python.split("."))
-    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(int(libc), OLDEST_GLIBC - 1, -1)]
-    platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
-    interpreter = "cp" + "".join(python.split("."))
-    return frozenset(
-        (*tags.cpython_tags(version, platforms=platforms), *tags.compatible_tags(version, interpreter, platforms))
-    )
 
 
 def mixed_cuda(lock: Lock) -> Iterator[str]:

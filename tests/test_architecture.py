@@ -8,7 +8,7 @@ import build
 PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
 # What several commands share; they compose modules as commands do.
-COMPOSERS = {"assemble", "host", "kept", "recipe", "steps"}
+COMPOSERS = {"assemble", "host", "kept", "lockcheck", "locking", "locksources", "recipe", "steps"}
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {
@@ -23,11 +23,13 @@ EDGES = {
     "index": {"resolver", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
+    "lockreport": {"intent"},
     "metadata": {"receive"},
     "actions": {"lockform"},
+    "consistency": {"wheeltags"},
     "requireslock": {"lockform"},
     "results": {"lockform"},
-    "patched": {"patchwork", "series", "sourcetree", "udiffparse", "wheels"},
+    "patched": {"patchwork", "requirementfiles", "requirements", "series", "sourcetree", "udiffparse", "wheels"},
     "private": {"dockerapi", "processes"},
     "render": {"layers"},
     "rootfs": {"unpack"},

@@ -1,0 +1,245 @@
+"""How a target's lock is made: resolve, fetch what the series touches, apply the series, follow what it changes.
+
+Composes. Nothing here is written to the repository: :mod:`build.commands.lock` does that, with what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from build import (
+    index,
+    lockfile,
+    locksources,
+    metadata,
+    patched,
+    requirementfiles,
+    requirements,
+    requireslock,
+    series,
+    steps,
+    store,
+)
+from build.console import step
+from build.errors import LockError, NewerLockError, OfflineError, ResolveError
+from build.intent import ComponentIntent, Intent, TargetIntent, target_checksum
+from build.models import Component, Lock, Override, RequirementChange, Settings, SourceArchive, Wheel
+
+Changes = Mapping[str, tuple[RequirementChange, ...]]  # by component
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a run of ``lock`` was asked for. ``upgrade``: nothing, all (an empty tuple), or these distributions.
+
+    ``as_of``: resolve as index and archive stood at that instant.
+    """
+
+    upgrade: tuple[str, ...] | None = None
+    as_of: datetime | None = None
+
+    @property
+    def anew(self) -> bool:
+        """Whether a lock is resolved again though its intent did not change."""
+        return self.upgrade is not None or self.as_of is not None
+
+    @property
+    def debs_anew(self) -> bool:
+        """The same for Debian packages, which are upgraded all together or not at all."""
+        return self.anew and not self.upgrade
+
+    def kept(self, wheels: Sequence[Wheel]) -> list[tuple[str, str]]:
+        """Which of the locked versions are held on to."""
+        if self.anew and not self.upgrade:
+            return []
+        return [(wheel.name, wheel.version) for wheel in wheels if wheel.name not in (self.upgrade or ())]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A new lock, what its wheels require, and where the source's requirement files and METADATA differ."""
+
+    lock: Lock
+    requires: requireslock.Requires
+    differences: tuple[str, ...] = ()
+
+
+def make(settings: Settings, intent: Intent, name: str, wish: Wish, before: Lock | None) -> Made:
+    """The lock of one target. What ``before`` (a fresh lock) holds stays, unless something else is wished for.
+
+    Raises what resolving, fetching and applying raise; :class:`OfflineError` where something must be looked up.
+    """
+    target = intent.targets[name]
+    patches = series.read(settings.repo, target.series, tuple(target.components))
+    known = lockfile.requirement_changes(settings.repo, name)
+    draft = before if before is not None and not wish.anew else resolve(settings, intent, name, wish, known)
+    applied = follow(settings, draft, patches)
+    if requirement_changes(applied) != requirement_changes(draft):
+        draft = resolve(settings, intent, name, wish, requirement_changes(applied))
+        applied = follow(settings, draft, patches)
+    lock = locksources.pin(settings, target, replace(applied, patches=patches.refs), before, anew=wish.anew)
+    return _known(settings, lock, before) or measure(settings, target, lock)
+
+
+def _known(settings: Settings, lock: Lock, before: Lock | None) -> Made | None:
+    """The lock with the requirements that are there already, where they are of these wheels and these changes."""
+    if before is None or (before.wheels, requirement_changes(before)) != (lock.wheels, requirement_changes(lock)):
+        return None
+    try:
+        return Made(lock=lock, requires=requireslock.read(settings.repo, lock.target, lock.wheels))
+    except NewerLockError:
+        raise
+    except LockError:
+        return None
+
+
+def requirement_changes(lock: Lock) -> Changes:
+    """What the series of a lock changes in requirements, by component."""
+    return {item.name: item.requires for item in lock.components if item.requires}
+
+
+def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: Changes) -> Lock:
+    """The lock of a target without its series: what the index gives for its intent and for the changed pins."""
+    if settings.offline:
+        raise OfflineError(
+            "lock must look things up, and --offline was asked for",
+            why=f"{name} is to be resolved anew: its intent or a pin of a patch changed, or you asked for it",
+            todo="run it where there is a network",
+        )
+    target = intent.targets[name]
+    environment = index.Environment(platform=target.platform, python=target.python)
+    followed = [change for group in changes.values() for change in group]
+    with step(f"resolve {name}: {', '.join(target.requirements)}"):
+        found = index.resolve(
+            [*target.requirements, *requirements.additions_for(followed, environment)],
+            target.constraints,
+            environment,
+            prefer=wish.kept(lockfile.known_wheels(settings.repo, name)),
+            overrides=[
+                *(item.requirement for item in target.overrides),
+                *requirements.overrides_for(followed, environment),
+            ],
+            verbose=settings.verbose,
+            as_of=wish.as_of.isoformat() if wish.as_of else None,
+        )
+        tools = _tools(intent, target)
+        archives = _archives(target, found, environment)
+    components = tuple(
+        _component(key, table, archives.get(table.distribution), changes.get(key, ()))
+        for key, table in target.components.items()
+    )
+    return Lock(
+        target=name,
+        intent=target_checksum(intent, name),
+        epoch=max([item.uploaded for item in archives.values()] or [item.uploaded for item in found]),
+        python=target.python,
+        platform=target.platform,
+        tools=tools,
+        wheels=tuple(_wheel(item) for item in found),
+        overrides=tuple(Override(requirement=item.requirement, reason=item.reason) for item in target.overrides),
+        patches=(),
+        components=components,
+    )
+
+
+def _tools(intent: Intent, target: TargetIntent) -> tuple[Wheel, ...]:
+    """The wheels that run in the builder root, for each architecture that may build."""
+    found: list[index.Found] = []
+    for machine in steps.MACHINES.values():
+        environment = steps.builder_environment(machine, target.python)
+        found += index.resolve([f"uv=={intent.tools.uv}"], (), environment)
+    return tuple(_wheel(item) for item in found)
+
+
+def _archives(
+    target: TargetIntent, found: Sequence[index.Found], environment: index.Environment
+) -> dict[str, index.Found]:
+    """Distribution → the source archive of its release, for each component."""
+    releases = {item.name: item.version for item in found}
+    for key, table in target.components.items():
+        if table.distribution not in releases:
+            raise ResolveError(
+                f"nothing brings {table.distribution}, which the component '{key}' patches",
+                todo="add it to the target's requirements, or correct the component's `distribution`",
+            )
+    pins = [(table.distribution, releases[table.distribution]) for table in target.components.values()]
+    return {item.name: item for item in index.locate(pins, environment).values() if item.sdist}
+
+
+def _wheel(item: index.Found) -> Wheel:
+    return Wheel(name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size)
+
+
+def _component(
+    name: str, table: ComponentIntent, archive: index.Found | None, requires: tuple[RequirementChange, ...]
+) -> Component:
+    return Component(
+        name=name,
+        distribution=table.distribution,
+        paths=tuple(sorted(table.paths.items())),
+        requirement_files=table.requirement_files,
+        archive=SourceArchive(
+            name=archive.name, version=archive.version, file=archive.file, sha256=archive.sha256, size=archive.size
+        )
+        if archive
+        else None,
+        git=None,
+        files=(),
+        requires=requires,
+    )
+
+
+# The series
+
+
+def follow(settings: Settings, lock: Lock, patches: series.Series) -> Lock:
+    """The lock with what the series does to its components: files with their hashes, changed requirements."""
+    environment = index.Environment(platform=lock.platform, python=lock.python)
+    steps.fetch_python(settings, patched.inputs(lock), [environment])
+    _, files = patched.apply(settings, lock, patches)
+    changes = patched.requirement_changes(settings, lock, patches)
+    return replace(
+        lock,
+        components=tuple(
+            replace(item, files=files.get(item.name, ()), requires=changes.get(item.name, ()))
+            for item in lock.components
+        ),
+    )
+
+
+def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
+    """The lock with what its wheels require, their METADATA as the series changes it."""
+    environment = index.Environment(platform=lock.platform, python=lock.python)
+    found = _metadata(settings, lock, environment)
+    differing: list[str] = []
+    for item in lock.components:
+        if not item.requirement_files or item.archive is None:
+            continue
+        stated = requirementfiles.read(patched.pristine(settings, item), item.requirement_files)
+        differing += requirements.differences(stated, found[item.distribution].requires, environment)
+    changed = {item.distribution: item.requires for item in lock.components}
+    changing = {
+        name: replace(data, requires=requirements.changed(data.requires, changed.get(name, ())))
+        for name, data in found.items()
+    }
+    return Made(
+        lock=lock,
+        requires=requirements.active(changing, target.requirements, environment),
+        differences=tuple(differing),
+    )
+
+
+def _metadata(settings: Settings, lock: Lock, environment: index.Environment) -> Mapping[str, metadata.Metadata]:
+    """Each wheel's METADATA: from the store, else the part of the file that holds it, from the index."""
+    lacking = [wheel for wheel in lock.wheels if not store.has(settings.store, wheel.sha256, wheel.size)]
+    if lacking and settings.offline:
+        raise OfflineError(
+            "lock must read the METADATA of wheels that are not in the store, and --offline was asked for",
+            why=f"missing: {lacking[0].file}" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""),
+            todo="run it where there is a network",
+        )
+    places = index.locate([(wheel.name, wheel.version) for wheel in lacking], environment)
+    with step(f"read the METADATA of {len(lock.wheels)} wheels"):
+        return metadata.read_all(settings.store, lock.wheels, {key: item.url for key, item in places.items()})
