@@ -22,7 +22,6 @@ from build.console import human_bytes, warn
 
 PYTHON = "python"
 SOURCES = "sources"
-LARGEST = (1 << 32) - 1  # bytes of a file on FAT32
 FICLONE = 0x40049409  # linux/fs.h: two files share their blocks, where the file system can
 PIECE = 1 << 20
 

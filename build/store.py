@@ -191,13 +191,17 @@ def _acquire(descriptor: int, path: Path, name: str, wait: float, stop: threadin
 
 
 def hold(store: Path) -> None:
-    """Say, until this process ends, that it works with the store: what it found there stays (see :func:`alone`)."""
+    """Say, until this process ends, that it works with the store: what it found there stays (see :func:`alone`).
+
+    A store that cannot be written to is left as it is: whether that matters, the work itself finds out.
+    """
     place = store.absolute()
     if place in _HELD:
         return
-    (place / "locks").mkdir(parents=True, exist_ok=True)
-    _HELD[place] = os.open(place / "locks" / USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    fcntl.flock(_HELD[place], fcntl.LOCK_SH)  # waits for a cleaner, which takes seconds
+    with contextlib.suppress(OSError):
+        (place / "locks").mkdir(parents=True, exist_ok=True)
+        _HELD[place] = os.open(place / "locks" / USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(_HELD[place], fcntl.LOCK_SH)  # waits for a cleaner, which takes seconds
 
 
 @contextlib.contextmanager

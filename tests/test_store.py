@@ -146,3 +146,40 @@ def test_a_cut_download_of_a_living_run_is_in_use(tmp_path, other):
     assert not store.is_held(tmp_path, "build-tiny")
     with store.locked(tmp_path, f"fetch-{'ab' * 8}"):
         assert store.in_use(part)
+
+
+def test_a_store_in_use_is_not_given_to_one_alone(tmp_path):
+    with store.alone(tmp_path):
+        pass
+    store.hold(tmp_path)
+    store.hold(tmp_path)
+    with pytest.raises(BusyError, match="works with this store"), store.alone(tmp_path):
+        pass
+    other = tmp_path / "other"
+    with store.alone(other), pytest.raises(BusyError), store.alone(other):
+        pass
+
+
+def test_a_store_that_cannot_be_written_to_is_no_fault_of_who_only_looks(tmp_path):
+    (tmp_path / "file").write_text("a file where the store should be")
+    store.hold(tmp_path / "file" / "store")
+
+
+def test_every_blob_is_read_again_and_the_bad_ones_go(tmp_path):
+    good = [put(tmp_path, b"%d" % number) for number in range(9)]
+    bad = put(tmp_path, b"bad")
+    store.blob(tmp_path, bad).write_bytes(b"bat")
+    told: list[int] = []
+    assert store.content(tmp_path) == (12, 10)
+    assert store.verify_content(tmp_path, told.append) == (bad,)
+    assert sum(told) == 12
+    assert store.verify_content(tmp_path, told.append) == ()
+    assert all(store.has(tmp_path, sha256, 1) for sha256 in good)
+
+
+def test_a_verified_file_is_readable_by_all_in_its_place(tmp_path):
+    (tmp_path / "part").write_bytes(b"abc")
+    (tmp_path / "part").chmod(0o600)
+    sha256 = hashlib.sha256(b"abc").hexdigest()
+    store.admit(tmp_path, tmp_path / "part", sha256)
+    assert store.blob(tmp_path, sha256).stat().st_mode & 0o777 == 0o644
