@@ -224,7 +224,9 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _fault(item: Any) -> str:
     if item["type"] == "extra_forbidden":
-        return "unknown key"
+        known = {field.alias or name for table in _Table.__subclasses__() for name, field in table.model_fields.items()}
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        return f"unknown key; did you mean '{near[0]}'?" if near else "unknown key"
     if item["type"] == "missing":
         return "missing key"
     return f"{item['msg']} (found {item['input']!r})"

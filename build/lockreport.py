@@ -114,22 +114,26 @@ def of_debs(before: DebSet | None, after: DebSet, title: str, *, in_image: bool)
     )
 
 
-def show(settings: Settings, changes: Sequence[Change], pinned: Sequence[str], *, written: bool) -> None:
-    """Print the changes as text or JSON. ``pinned``: GitHub Actions whose commits are new."""
+def of_actions(actions: Sequence[tuple[str, str, str]], title: str) -> Change:
+    """The change of the actions' lock: (name, tag, commit) each."""
+    means = tuple(f"{name} {tag}: {commit}" for name, tag, commit in actions)
+    return Change(title=title, packages=len(actions), bytes=0, rows=(), means=means)
+
+
+def show(settings: Settings, changes: Sequence[Change], *, written: bool) -> None:
+    """Print the changes as text or JSON."""
     if settings.json:
-        said = {"written": written, "changes": [asdict(item) for item in changes], "actions": list(pinned)}
-        print(json.dumps(said, indent=1))
+        print(json.dumps({"written": written, "changes": [asdict(item) for item in changes]}, indent=1))
         return
     for change in changes:
-        print(f"{change.title}: {change.packages} packages, {human_bytes(change.bytes)}")
+        size = f", {human_bytes(change.bytes)}" if change.bytes else ""
+        print(f"{change.title}: {change.packages} {'entries' if not size else 'packages'}{size}")
         for row in change.rows if len(change.rows) < change.packages else ():
             sign = "+" if row.bytes >= 0 else "-"
             print(f"  {row.package}  {row.before or '-'} → {row.after or '-'}  {sign}{human_bytes(abs(row.bytes))}")
         for text in change.means:
             print(f"  {text}")
-    for text in pinned:
-        print(f"action {text}")
-    if not (changes or pinned):
+    if not changes:
         print("nothing changed")
     elif not written:
         print("nothing was written (--dry-run)")

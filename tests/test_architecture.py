@@ -8,7 +8,7 @@ import build
 PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
 # What several commands share; they compose modules as commands do.
-COMPOSERS = {"assemble", "host", "kept", "lockcheck", "locking", "locksources", "recipe", "steps"}
+COMPOSERS = {"assemble", "drafts", "host", "kept", "lockcheck", "locking", "locksources", "recipe", "steps"}
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {

@@ -9,6 +9,7 @@ import tomllib
 
 import pytest
 
+from build import drafts
 from build.commands import lock
 from build.errors import (
     InconsistentLockError,
@@ -196,7 +197,7 @@ def test_an_upgrade_of_one_package_moves_only_that(world):
 
 
 def test_an_upgrade_takes_what_the_intent_allows(world, monkeypatch):
-    monkeypatch.setattr(lock, "lock_debs", lambda *_, **__: [])
+    monkeypatch.setattr(drafts, "of_debs", lambda *_, **__: [])
     world.lock()
     world.index.add("other", "1.1")
     world.index.add("dep", "1.1")
@@ -223,7 +224,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(world):
 
 
 def test_the_index_as_it_stood(world, monkeypatch):
-    monkeypatch.setattr(lock, "lock_debs", lambda *_, **__: [])
+    monkeypatch.setattr(drafts, "of_debs", lambda *_, **__: [])
     world.index.add("other", "1.1", uploaded=LATE)
     world.lock()
     assert world.versions()["other"] == "1.1"
@@ -315,6 +316,18 @@ def test_an_override_of_nothing_is_refused(world):
     assert "overrides nothing" in caught.value.why
 
 
+def test_where_one_target_cannot_be_locked_no_other_is_written(world):
+    world.lock()
+    text = world.intent.read_text()
+    second = TARGET.replace("demo", "second", 1).replace("[targets.demo.", "[targets.second.")
+    world.intent.write_text(text.replace("dep", "dep") + second.replace('"app==1.0"', '"app==1.0", "dep==9"'))
+    world.edit("constraints = []\nsmoke", 'constraints = ["dep<9"]\nsmoke')
+    before = world.files()
+    with pytest.raises(ResolveError):
+        world.lock()
+    assert world.files() == before
+
+
 def test_what_cannot_be_had_together_is_explained_and_changes_nothing(world):
     world.lock()
     before = world.files()
@@ -394,7 +407,10 @@ def test_a_misspelt_key_is_named_with_its_place(world):
     world.edit("requirement-files", "requirements-files")
     with pytest.raises(IntentError) as caught:
         world.lock()
-    assert "targets.demo.components.app.requirements-files: unknown key" in caught.value.why
+    assert (
+        "targets.demo.components.app.requirements-files: unknown key; did you mean 'requirement-files'?"
+        in caught.value.why
+    )
 
 
 def test_json_tells_the_changes_and_the_findings(world):
@@ -429,7 +445,7 @@ def test_a_tag_is_locked_as_commit_and_tree(world, upstream):
 
 @pytest.mark.programs("git")
 def test_a_tag_that_moved_is_refused_with_both_commits(world, upstream, monkeypatch):
-    monkeypatch.setattr(lock, "lock_debs", lambda *_, **__: [])
+    monkeypatch.setattr(drafts, "of_debs", lambda *_, **__: [])
     with_git(world, upstream.url)
     world.lock()
     old = upstream.head

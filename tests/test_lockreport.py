@@ -20,8 +20,8 @@ def upgraded(name, version, size):
     return replace(LOCK, wheels=wheels)
 
 
-def shown(capsys, tmp_path, *changes, pinned=(), written=True, json=False):
-    lockreport.show(Settings(repo=REPO, store=tmp_path, json=json), changes, pinned, written=written)
+def shown(capsys, tmp_path, *changes, written=True, json=False):
+    lockreport.show(Settings(repo=REPO, store=tmp_path, json=json), changes, written=written)
     return capsys.readouterr().out
 
 
@@ -74,7 +74,8 @@ def test_nothing_and_a_dry_run_are_said(capsys, tmp_path):
 
 def test_json_has_the_same(capsys, tmp_path):
     change = lockreport.of_target(INTENT, LOCK.wheels, LOCK, upgraded("torch", "9.9", 1))
-    said = shown(capsys, tmp_path, change, json=True, pinned=["actions/checkout v5: abc"])
+    pinned = lockreport.of_actions([("actions/checkout", "v5", "abc")], "lock/actions.toml")
+    said = shown(capsys, tmp_path, change, pinned, json=True)
     assert '"package": "torch"' in said
     assert '"actions/checkout v5: abc"' in said
 
