@@ -91,6 +91,22 @@ def test_every_option_in_the_readme_exists():
     for verb in verbs():
         importlib.import_module(f"build.commands.{verb}").add_arguments(parser)
     known = {option for action in parser._actions for option in action.option_strings}
-    text = re.sub(r"`buildx --output`", "", (REPO / "README.md").read_text())
+    pages = [REPO / "README.md", *(REPO / "docs").glob("*.md")]
+    text = re.sub(r"`buildx --output`", "", "".join(page.read_text() for page in pages))
     named = set(re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", text)) - {"--engine"}  # pytest's, by tests/conftest.py
     assert named - known == set()
+
+
+def test_every_command_on_a_page_can_be_typed():
+    typed = []
+    for page in (REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").glob("*.md")):
+        for name, options in re.findall(r"\./nox -s (\w+)(?: -- ([^#`\n]*))?", page.read_text()):
+            assert name in session_names(), (page.name, name)
+            if name in verbs():
+                parser = argparse.ArgumentParser(conflict_handler="resolve")
+                importlib.import_module(f"build.commands.{name}").add_arguments(parser)
+                add_common_arguments(parser)
+                unknown = set(re.findall(r"--[a-z][a-z-]+", options)) - set(parser._option_string_actions)
+                assert unknown == set(), (page.name, name)
+                typed.append(name)
+    assert "lock" in typed
