@@ -159,7 +159,7 @@ def first(remotes: Sequence[str], thing: str, ask: Callable[[str], T]) -> T:
     raise NetworkError(
         f"{thing} could not be fetched",
         why=why,
-        todo="check the network, or name a mirror of it (`mirrors` in lock/targets.toml)",
+        todo="check the network, name a mirror (`mirrors` in lock/targets.toml), or send git there (its insteadOf)",
     )
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from build import gitsource, treetar
 from build import store as stores
 from build.canonical import digest
-from build.errors import LockError, OfflineError
-from build.models import Component, GitSource, Settings, SourceArchive
+from build.errors import LockError, OfflineError, UnresolvedError
+from build.models import Component, GitSource, Lock, Settings, SourceArchive
 
 Obtain = Callable[[SourceArchive], object]
 """Brings a source archive into the store."""
@@ -39,6 +39,20 @@ def _commit(component: Component) -> GitSource:
         why="" if component.archive else "nor does it know a source archive",
         todo="name `git` and `commit` in its table of lock/targets.toml, then `nox -s lock`",
     )
+
+
+def require_resolved(lock: Lock, *, git: bool) -> None:
+    """``UnresolvedError`` where the lock leaves open a commit that is asked for, or that there is no archive for."""
+    left_open = {item.what: item for item in lock.unresolved}
+    for component in lock.components:
+        item = left_open.get(f"components.{component.name}.git")
+        if item is not None and component.git is None and (git or component.archive is None):
+            raise UnresolvedError(
+                f"the lock leaves the commit of {component.name} open",
+                why=f"{item.wanted}: {item.why}",
+                todo=f"run `nox -s lock -- --target {lock.target}` where the remote can be reached"
+                + (", or take the source archive: leave out `--from git`" if component.archive else ""),
+            )
 
 
 def ensure(settings: Settings, component: Component, *, git: bool = False, obtain: Obtain | None = None) -> Path:

@@ -1,5 +1,6 @@
 """Real git repositories and real servers for them, on 127.0.0.1: git daemon, and git's own HTTP backend."""
 
+import base64
 import contextlib
 import os
 import shutil
@@ -64,6 +65,7 @@ class Remote:
         listed = self.folder / ".gitmodules"
         before = listed.read_text() if listed.exists() else ""
         listed.write_text(f'{before}[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
+        (self.folder / path).mkdir(parents=True)  # as in a clone without its submodules: git then keeps the pin
         self.git("add", ".gitmodules")
         self.git("update-index", "--add", "--cacheinfo", f"160000,{other.head},{path}")
         self.git("commit", "--quiet", "-m", f"pin {path}")
@@ -136,7 +138,6 @@ class _Backend(BaseHTTPRequestHandler):
         self.answer(self.rfile.read(int(self.headers["Content-Length"])))
 
     def answer(self, body):
-        self.server.asked.append(self.path)
         if self.server.secret and self.headers.get("Authorization") != self.server.secret:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
@@ -150,6 +151,9 @@ class _Backend(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
         }  # fmt: skip
+        if self.server.stall is not None and path.endswith("/git-upload-pack") and b"command=fetch" in body:
+            self.server.stall.release()
+            self.server.go_on.wait(60)
         done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=False)
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
@@ -157,25 +161,41 @@ class _Backend(BaseHTTPRequestHandler):
         for name, value in fields.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self.server.sent += len(content)
+        with contextlib.suppress(OSError):  # whoever asked may have been killed
+            self.wfile.write(content)
 
     def log_message(self, *_):
         pass
 
 
-@contextlib.contextmanager
-def http(root, secret=""):
-    """git over HTTP for every repository below ``root``; gives the URL and the paths that were asked for.
+class Http(ThreadingHTTPServer):
+    """What a test sees of the server, and sets.
 
-    ``secret``: the value of the header Authorization without which nothing is answered.
+    ``sent``: bytes of content. ``stall``: released when a fetch begins, which then waits for ``go_on``.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
-    server.root, server.secret, server.asked = root, secret, []
+
+    def __init__(self, root, secret):
+        super().__init__(("127.0.0.1", 0), _Backend)
+        self.root, self.secret, self.sent = root, secret, 0
+        self.stall, self.go_on = None, threading.Event()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+@contextlib.contextmanager
+def http(root, user="", password=""):
+    """git over HTTP for every repository below ``root``; for nobody else where there is a user."""
+    secret = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user else ""
+    server = Http(root, secret)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", server.asked
+        yield server
     finally:
+        server.go_on.set()
         server.shutdown()
         thread.join()
         server.server_close()

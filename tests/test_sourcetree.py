@@ -1,18 +1,18 @@
 """build/sourcetree.py: a component's pristine tree, from its archive or its commit, whole or not there."""
 
+import gzip
 import hashlib
 import io
 import shutil
-import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 
 import pytest
 
 from build import sourcetree, store
-from build.errors import CommandError, HashMismatchError, LockError, NetworkError, OfflineError
-from build.models import Component, GitSource, Settings, SourceArchive
+from build.errors import HashMismatchError, LockError, OfflineError, UnresolvedError
+from build.models import Component, GitSource, Lock, Settings, SourceArchive, Unresolved
+from tests.gitkit import repository
 
 FILES = {"pkg-1/pkg/a.py": b"a = 1\n", "pkg-1/setup.py": b"setup()\n"}
 
@@ -120,74 +120,71 @@ def test_nothing_locked(settings):
         sourcetree.ensure(settings, component())
 
 
-# --- git -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("again", ["file", "link"])
+def test_an_archive_that_has_a_path_twice_writes_through_no_link(settings, again):
+    data = gzip.decompress(archive({}, link=("pkg-1/a", "../outside" if again == "link" else "b")))
+    out = io.BytesIO(data)
+    with tarfile.open(fileobj=out, mode="a") as tar:
+        tar.addfile(tarfile.TarInfo("pkg-1/a"))
+    with pytest.raises(LockError, match="cannot be unpacked") as caught:
+        sourcetree.ensure(settings, component(keep(settings, out.getvalue())))
+    assert "pkg-1/a is there twice" in caught.value.why
+    assert not list(settings.store.rglob("outside"))
 
 
-def git(*argv, cwd):
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", *identity, *argv], cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
+# --- git, whose own tests are in test_gitsource.py -------------------------------------------------------------------
 
 
 @pytest.fixture
-def remote(tmp_path):
-    """A repository with two commits, the older one pinned."""
-    folder = tmp_path / "remote"
-    (folder / "pkg").mkdir(parents=True)
-    git("init", "-q", ".", cwd=folder)
-    git("config", "uploadpack.allowAnySHA1InWant", "true", cwd=folder)
-    (folder / "pkg/a.py").write_bytes(b"a = 1\r\nb = 2\n")
-    git("add", "-A", cwd=folder)
-    git("commit", "-q", "-m", "one", cwd=folder)
-    commit, tree = git("rev-parse", "HEAD", "HEAD^{tree}", cwd=folder).split()
-    (folder / "pkg/a.py").write_bytes(b"a = 2\n")
-    git("commit", "-q", "-a", "-m", "two", cwd=folder)
-    return GitSource(url=folder.as_uri(), tag="v1", commit=commit, tree=tree)
+def pinned(tmp_path):
+    """A repository and its older commit, as locked."""
+    remote = repository(tmp_path / "remote", {"pkg/a.py": b"a = 1\r\nb = 2\n"})
+    source = GitSource(url=remote.url, tag="v1", commit=remote.head, tree=remote.tree)
+    remote.commit({"pkg/a.py": b"a = 2\n"})
+    return source
 
 
 @pytest.mark.programs("git")
-def test_the_pinned_commit_and_nothing_else(settings, remote):
-    found = sourcetree.ensure(settings, component(git=remote))
+def test_the_pinned_commit_and_nothing_else(settings, pinned):
+    found = sourcetree.ensure(settings, component(git=pinned))
     assert (found / "pkg/a.py").read_bytes() == b"a = 1\r\nb = 2\n"
     assert [path.name for path in found.iterdir()] == ["pkg"]
+    assert found.name == sourcetree.tree_id(component(git=pinned), git=False)
     assert leftovers(settings) == [found]
 
 
 @pytest.mark.programs("git")
-def test_git_when_asked_and_the_archive_otherwise(settings, remote):
-    both = component(keep(settings, archive(FILES)), remote)
+def test_git_when_asked_and_the_archive_otherwise(settings, pinned):
+    both = component(keep(settings, archive(FILES)), pinned)
     assert (sourcetree.ensure(settings, both) / "setup.py").exists()
     assert not (sourcetree.ensure(settings, both, git=True) / "setup.py").exists()
     assert sourcetree.tree_id(both, git=True) != sourcetree.tree_id(both, git=False)
 
 
-@pytest.mark.programs("git")
-def test_another_tree_than_was_locked(settings, remote):
-    with pytest.raises(LockError, match="has another tree than was locked") as caught:
-        sourcetree.ensure(settings, component(git=replace(remote, tree="0" * 40)))
-    assert remote.tree in caught.value.why
-    assert leftovers(settings) == []
-
-
-@pytest.mark.programs("git")
-def test_a_commit_that_the_remote_lacks(settings, remote):
-    with pytest.raises(NetworkError, match="could not be fetched") as caught:
-        sourcetree.ensure(settings, component(git=replace(remote, commit="1" * 40)))
-    assert "source archive" in caught.value.todo
-    assert leftovers(settings) == []
-
-
 def test_git_offline(settings):
-    pinned = GitSource(url="https://git.example.invalid/x", tag="v1", commit="1" * 40, tree="")
+    source = GitSource(url="https://git.example.invalid/x", tag="v1", commit="1" * 40, tree="2" * 40)
     with pytest.raises(OfflineError, match="--offline was asked for"):
-        sourcetree.ensure(replace(settings, offline=True), component(git=pinned))
+        sourcetree.ensure(replace(settings, offline=True), component(git=source))
 
 
-def test_a_machine_without_git(settings, monkeypatch):
-    monkeypatch.setitem(sys.modules, "git", None)  # GitPython raises ImportError where the program is missing
-    with pytest.raises(CommandError, match="git is not there") as caught:
-        sourcetree.ensure(settings, component(git=GitSource(url="x", tag="", commit="1" * 40, tree="")))
-    assert "source archive" in caught.value.todo
-    assert leftovers(settings) == []
+def lock(item):
+    left_open = Unresolved(what="components.pkg.git", wanted="https://git.example/pkg v1", why="nobody answered")
+    return Lock(
+        target="t", intent="", epoch=0, python="3.13", platform="", tools=(), wheels=(), patches=(),
+        components=(item,), unresolved=(left_open,),
+    )  # fmt: skip
+
+
+def test_a_commit_that_the_lock_left_open_is_missed_only_where_it_is_needed(settings):
+    kept = component(keep(settings, archive(FILES)))
+    sourcetree.require_resolved(lock(kept), git=False)
+    with pytest.raises(UnresolvedError, match="leaves the commit of pkg open") as caught:
+        sourcetree.require_resolved(lock(kept), git=True)
+    assert caught.value.why == "https://git.example/pkg v1: nobody answered"
+    assert "nox -s lock -- --target t" in caught.value.todo
+    assert "leave out `--from git`" in caught.value.todo
+    with pytest.raises(UnresolvedError):
+        sourcetree.require_resolved(lock(component()), git=False)
 
 
 @pytest.mark.parametrize("trouble", [KeyboardInterrupt(), OSError(28, "No space left on device")])

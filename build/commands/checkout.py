@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from build import patched, patchwork, steps
+from build import patched, patchwork, sourcetree, steps
 from build.models import Settings
 from build.settings import add_target_argument
 
@@ -24,6 +24,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Check out every component of one target."""
     job = steps.load(settings, args.target)
     git = args.source == "git"
+    sourcetree.require_resolved(job.lock, git=git)
     steps.fetch_python(settings, patched.inputs(job.lock, git=git), [job.environment])
     works = patched.works(settings, job.lock, job.series, git=git)
     for work in works:
@@ -35,7 +36,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 "folder": str(work.tree),
                 "id": work.tree.name,
                 "source": "git" if git or work.component.archive is None else "archive",
-                "compared": sorted({file.path for change in work.changes for file in change.files}),
+                "compared": sorted(
+                    {file.path for change in work.changes for file in change.files if not work.only_read(file.path)}
+                ),
             }
             for work in works
         ]
