@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import contexts, images, private, recipe, results, rootfs, steps, store
+from build import contexts, images, metadata, private, recipe, requirements, results, rootfs, steps, store
 from build.buildx import Request, image_output
 from build.canonical import digest, file_sha256, tree_files
 from build.errors import ImageBuildError, UsageError
 from build.layers import LayerPlan
-from build.models import Built, Engine
+from build.models import Built, Component, Engine
 
 if TYPE_CHECKING:
     import docker
@@ -54,7 +54,7 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: 
         "rootfs.tar": root_tar,
         "uv": steps.uv_program(job.settings, job.uv),
         "manifest.json": _json(recipe.manifest(job, chain=chain)),
-        "patched/patched.json": _json(_patched_paths(job)),
+        "patched/patched.json": _json(_patched(job)),
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
         **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
         **{f"patched/files/{path}": file for path, file in patched.items()},
@@ -81,8 +81,20 @@ def _wheels(job: steps.Job, plan: LayerPlan) -> dict[str, bytes | Path]:
     return {wheel.file: store.blob(job.settings.store, wheel.sha256) for wheel in plan.wheels}
 
 
-def _patched_paths(job: steps.Job) -> dict[str, list[str]]:
-    return {item.distribution: [file.installed for file in item.files] for item in job.lock.components if item.files}
+def _patched(job: steps.Job) -> dict[str, dict[str, Any]]:
+    """What ``dockerfiles/lane/patched.py`` is told: distribution → its patched paths, its changed requirements."""
+    return {
+        item.distribution: {"paths": [file.installed for file in item.files if file.installed], "requires": edits}
+        for item, edits in ((item, _edits(job, item)) for item in job.lock.components if recipe.is_patched(item))
+    }
+
+
+def _edits(job: steps.Job, item: Component) -> tuple[tuple[str, str], ...]:
+    if not item.requires:
+        return ()
+    wheel = next(wheel for wheel in job.lock.wheels if wheel.name == item.distribution)
+    said = metadata.of_wheel(store.blob(job.settings.store, wheel.sha256))
+    return requirements.edits(said.requires, item.requires)
 
 
 def _folder(root: Path, name: str) -> dict[str, bytes | Path]:

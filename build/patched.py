@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from build import patchwork, sourcetree, store, udiffparse, wheels
+from build import patchwork, requirementfiles, requirements, sourcetree, store, udiffparse, wheels
 from build import series as serieses
 from build.errors import LockError
-from build.models import Component, Lock, PatchedFile, Settings, SourceArchive, Wheel
+from build.models import Component, Lock, PatchedFile, RequirementChange, Settings, SourceArchive, Wheel
 from build.patchwork import Work
 from build.sourcetree import Obtain
 
@@ -32,10 +32,12 @@ def works(
         if not series.of(component.name):
             continue
         wheel = by_name[component.distribution]
+        tree = sourcetree.ensure(settings, component, git=git, obtain=obtain)
         found.append(
             Work(
                 component=component,
-                tree=sourcetree.ensure(settings, component, git=git, obtain=obtain),
+                tree=tree,
+                requirement_files=requirementfiles.closure(tree, component.requirement_files),
                 changes=tuple(udiffparse.parse(patch.name, patch.data) for patch in series.of(component.name)),
                 record=wheels.record(store.blob(settings.store, wheel.sha256)),
             )
@@ -58,6 +60,24 @@ def apply(
     return patchwork.write(settings.store, name, files, content), files
 
 
+def pristine(settings: Settings, component: Component) -> Path:
+    """The tree that a component's patches apply to, made where the store lacks it."""
+    return sourcetree.ensure(settings, component)
+
+
+def requirement_changes(
+    settings: Settings, lock: Lock, series: serieses.Series, *, obtain: Obtain | None = None
+) -> dict[str, tuple[RequirementChange, ...]]:
+    """What the series changes in the requirement files of each component that it patches."""
+    found = {}
+    for work in works(settings, lock, series, obtain=obtain):
+        names = work.component.requirement_files
+        before = requirementfiles.read(work.tree, names)
+        after = requirementfiles.read(work.tree, names, patchwork.changed(work))
+        found[work.component.name] = requirements.changes(before, after)
+    return found
+
+
 def demand(component: Component, found: tuple[PatchedFile, ...]) -> None:
     """An error where the patched files are not the locked ones."""
     if component.files == found:
@@ -78,7 +98,8 @@ def locked_files(
     folder, files = kept or apply(settings, lock, series, git=git, obtain=obtain)
     for component in lock.components:
         demand(component, files.get(component.name, ()))
-    return {file.installed: folder / file.installed for group in files.values() for file in group if file.after}
+    made = [file for group in files.values() for file in group if file.installed and file.after]
+    return {file.installed: folder / file.installed for file in made}
 
 
 def name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool) -> str:

@@ -1,7 +1,8 @@
 """A series over a source tree: what it may touch in the wheel lane, what comes of it, how that is kept.
 
 Only files that the wheel installs as they are may be patched there, or added beside them; and the tree's file must
-be the wheel's, by its RECORD. What comes of it are the touched files at their installed paths.
+be the wheel's, by its RECORD. What comes of it are the touched files at their installed paths. The component's
+requirement files may be patched too: they are read where a target is locked, and installed by no wheel.
 """
 
 from __future__ import annotations
@@ -54,13 +55,19 @@ class Change(Protocol):
 class Work:
     """One component's part of a series: its pristine tree, its patches in order, its wheel's RECORD.
 
-    ``record``: installed path → ``sha256=<urlsafe base64>`` (``build.wheels.record``).
+    ``record``: installed path → ``sha256=<urlsafe base64>`` (``build.wheels.record``). ``requirement_files``: the
+    component's, with all that they include.
     """
 
     component: Component
     tree: Path
     changes: tuple[Change, ...]
     record: Mapping[str, str]
+    requirement_files: frozenset[str] = frozenset()
+
+    def only_read(self, path: str) -> bool:
+        """Whether a repository path is a requirement file that the wheel does not install."""
+        return path in self.requirement_files and installed_path(self.component, path) not in self.record
 
 
 def installed_path(component: Component, path: str) -> str | None:
@@ -85,6 +92,8 @@ def check_installable(work: Work) -> None:
     created: set[str] = set()
     for change in work.changes:
         for file in change.files:
+            if work.only_read(file.path):
+                continue
             created |= {file.path} if file.created else set()
             _check_path(work, change.name, file.path, created=file.path in created)
             if file.deleted or file.mode not in (None, "100644"):
@@ -139,6 +148,22 @@ def apply(work: Work) -> tuple[tuple[PatchedFile, ...], dict[str, bytes]]:
 
     Pure: reads the tree, writes nothing. Raises ``PatchError`` at the first patch that does not apply exactly.
     """
+    files, content = [], {}
+    for path, after in sorted(changed(work).items()):
+        installed = "" if work.only_read(path) else installed_path(work.component, path)
+        assert installed is not None
+        before = _sha256(_read(work.tree, path))
+        files.append(PatchedFile(source=path, installed=installed, before=before, after=_sha256(after)))
+        if after is not None and installed:
+            content[installed] = after
+    return tuple(files), content
+
+
+def changed(work: Work) -> dict[str, bytes | None]:
+    """What the series makes of each file that it touches, by repository path; None for one that it deletes.
+
+    Raises as :func:`apply` does.
+    """
     state: dict[str, bytes | None] = {}
 
     def read(path: str) -> bytes | None:
@@ -146,15 +171,7 @@ def apply(work: Work) -> tuple[tuple[PatchedFile, ...], dict[str, bytes]]:
 
     for change in work.changes:
         state.update(change.apply(read))
-    files, content = [], {}
-    for path in sorted(state):
-        before, after = _read(work.tree, path), state[path]
-        installed = installed_path(work.component, path)
-        assert installed is not None
-        files.append(PatchedFile(source=path, installed=installed, before=_sha256(before), after=_sha256(after)))
-        if after is not None:
-            content[installed] = after
-    return tuple(files), content
+    return state
 
 
 def patched_id(works: Iterable[Work], series: str) -> str:
@@ -195,7 +212,8 @@ def kept(store: Path, name: str) -> tuple[Path, dict[str, tuple[PatchedFile, ...
     with suppress(OSError, ValueError, TypeError, KeyError):
         stored = json.loads(final.with_name(f"{name}.json").read_text(encoding="utf-8"))
         files = {key: tuple(PatchedFile(**file) for file in value) for key, value in stored.items()}
-        if all(_sha256(_read(final, f.installed)) == f.after for value in files.values() for f in value):
+        installed = [file for group in files.values() for file in group if file.installed]
+        if all(_sha256(_read(final, file.installed)) == file.after for file in installed):
             return final, files
     return None
 

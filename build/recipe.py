@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from build import lockfile, rootfs, roots, series, store, wheels
 from build.canonical import digest, tree_sha256
 from build.layers import LayerPlan, plan_layers
-from build.models import Wheel
+from build.models import Component, Wheel
 from build.render import Page, cuda_layer, image_env, render
 from build.steps import LABEL, Job
 
@@ -62,8 +62,13 @@ def _plan(job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str]) ->
 
 
 def patched_distributions(job: Job) -> tuple[str, ...]:
-    """The distributions whose files the series changes."""
-    return tuple(sorted(item.distribution for item in job.lock.components if item.files))
+    """The distributions that the series changes."""
+    return tuple(sorted(item.distribution for item in job.lock.components if is_patched(item)))
+
+
+def is_patched(component: Component) -> bool:
+    """Whether the series changes what the component's distribution installs, or what it requires."""
+    return bool(component.requires) or any(file.installed for file in component.files)
 
 
 def chain_id(job: Job) -> str:
@@ -150,6 +155,7 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
             }
             for item in job.lock.components
             for file in item.files
+            if file.installed
         ],
         "exceptions": [item.model_dump() for item in job.target.exceptions],
         "libraries": [item.model_dump() for item in job.target.libraries],

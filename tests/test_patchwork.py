@@ -11,7 +11,7 @@ import pytest
 
 from build import patched, patchwork, series, store, udiffparse
 from build.errors import CompiledCodeError, LockError, PatchError
-from build.models import Component, Lock, PatchRef, Settings, Wheel
+from build.models import Component, Lock, PatchRef, RequirementChange, Settings, Wheel
 from tests.test_series import HEADER
 from tests.test_sourcetree import archive, keep
 
@@ -203,3 +203,79 @@ def test_apply_and_verify_take_a_fraction_of_a_second(settings):
 def test_refs_tell_patches_apart():
     one = PatchRef(component="a", file="b", sha256="c")
     assert series.series_id([one]) != series.series_id([replace(one, component="ab", file="")])
+
+
+# --- requirement files ---------------------------------------------------------------------------------------------
+
+
+LINES = b"-r common.txt\ntorch==2.11.0\nnumpy\nlast\n"
+
+
+def with_requirements(settings, *patches):
+    """The lock of a series over a tree that has requirement files, which no wheel installs."""
+    folder = settings.repo / "patches" / "s" / "pkg"
+    folder.mkdir(parents=True)
+    names = [f"{number:04}.patch" for number in range(1, len(patches) + 1)]
+    (folder.parent / "series").write_text("".join(f"pkg/{name}\n" for name in names))
+    for name, data in zip(names, patches, strict=True):
+        (folder / name).write_bytes(HEADER.encode() + data)
+    tree = {
+        **FILES,
+        "requirements/cuda.txt": LINES,
+        "requirements/common.txt": b"six\n",
+        "requirements/rocm.txt": LINES,
+    }
+    component = Component(
+        name="pkg", distribution="pkg", paths=PATHS, git=None, files=(), requirement_files=("requirements/cuda.txt",),
+        archive=keep(settings, archive({f"pkg-1/{name}": data for name, data in tree.items()})),
+    )  # fmt: skip
+    found = series.read(settings.repo, "s", ("pkg",))
+    lock = Lock(
+        target="t", intent="", epoch=0, python="3.13", platform="", tools=(),
+        wheels=(wheel(settings, {"pkg/a.py": A}),), patches=found.refs, components=(component,),
+    )  # fmt: skip
+    return lock, found
+
+
+def pin(path="requirements/cuda.txt", data=LINES, old=b"torch==2.11.0", new=b"torch==2.13.0"):
+    return diff(path, old, new, data)
+
+
+def test_a_patched_requirement_file_is_locked_and_not_installed(settings):
+    lock, found = with_requirements(settings, diff("src/pkg/a.py"), pin())
+    folder, files = patched.apply(settings, lock, found)
+    assert [(file.source, file.installed) for file in files["pkg"]] == [
+        ("requirements/cuda.txt", ""), ("src/pkg/a.py", "pkg/a.py"),
+    ]  # fmt: skip
+    assert files["pkg"][0].before == hashlib.sha256(LINES).hexdigest()
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["a.py"]
+    final = replace(lock, components=(replace(lock.components[0], files=files["pkg"]),))
+    for _ in range(2):  # made, then kept
+        assert list(patched.locked_files(settings, final, found)) == ["pkg/a.py"]
+
+
+def test_what_a_series_changes_in_requirements_is_told(settings):
+    common = pin("requirements/common.txt", b"six\n", b"six", b"six>=1")
+    lock, found = with_requirements(settings, pin(), common)
+    assert patched.requirement_changes(settings, lock, found) == {
+        "pkg": (
+            RequirementChange(before="six", after="six>=1"),
+            RequirementChange(before="torch==2.11.0", after="torch==2.13.0"),
+        )
+    }
+    folder, files = patched.apply(settings, lock, found)
+    assert {file.installed for file in files["pkg"]} == {""}
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_requirement_file_that_is_not_the_component_s_is_refused(settings):
+    lock, found = with_requirements(settings, pin("requirements/rocm.txt"))
+    with pytest.raises(PatchError, match=r"outside the component 'pkg': requirements/rocm\.txt"):
+        patched.apply(settings, lock, found)
+
+
+def test_a_patch_that_is_not_exact_over_requirements_is_refused(settings):
+    lock, found = with_requirements(settings, pin(data=LINES.replace(b"numpy", b"numpy>=2")))
+    for follow in (patched.apply, patched.requirement_changes):
+        with pytest.raises(PatchError, match="does not apply exactly"):
+            follow(settings, lock, found)

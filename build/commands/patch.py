@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             "patches": [{"patch": patch.name, "sha256": patch.ref.sha256} for patch in job.series.patches],
             "files": [
                 {"component": item.name, "source": file.source, "installed": file.installed,
-                 "before": file.before, "after": file.after, "path": str(files[file.installed])}
+                 "before": file.before, "after": file.after, "path": str(files.get(file.installed, ""))}
                 for item in job.lock.components for file in item.files
             ],
         }  # fmt: skip

@@ -1,8 +1,9 @@
 """The last layer: the patched files, a dist-info that is true of their distributions, and the image's manifest.
 
 Usage: patched.py PATCHED_FOLDER MANIFEST PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed
-paths and ``patched.json``: distribution → its patched paths. The dist-info comes from /opt/spark/released. Everything
-that changes with a patch is in this layer, and nothing else.
+paths and ``patched.json``: distribution → its patched ``paths``, and ``requires``, the requirements that the series
+changes as [as METADATA has it, to write instead] (an empty one is no line). The dist-info comes from
+/opt/spark/released. Everything that changes with a patch is in this layer, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from layer import RELEASED, SPARK, entries, settle, site_packages
 
+REQUIRES = "Requires-Dist: "
+
 
 def main(folder: Path, manifest: Path, python: str, local: str) -> None:
     site = site_packages(python)
     patched = json.loads((folder / "patched.json").read_text(encoding="utf-8"))
-    before = entries() - {os.fspath(site / path) for paths in patched.values() for path in paths}
-    for name, paths in patched.items():
-        for path in paths:
+    before = entries() - {os.fspath(site / path) for item in patched.values() for path in item["paths"]}
+    for name, item in patched.items():
+        for path in item["paths"]:
             (site / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / "files" / path, site / path)
-        relabel(site, RELEASED / name, paths, local)
+        relabel(site, RELEASED / name, item["paths"], item["requires"], local)
     describe(manifest)
     settle(before)
 
@@ -43,9 +46,9 @@ def describe(manifest: Path) -> None:
     (SPARK / "manifest.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def relabel(site: Path, source: Path, paths: list[str], local: str) -> None:
-    """Ship a distribution's dist-info under its patched version, its RECORD true again."""
-    metadata = (source / "METADATA").read_text(encoding="utf-8")
+def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]], local: str) -> None:
+    """Ship a distribution's dist-info under its patched version and requirements, its RECORD true again."""
+    metadata = required((source / "METADATA").read_text(encoding="utf-8"), requires)
     name = field(metadata, "Name")
     version = field(metadata, "Version")
     patched = f"{version}{'.' if '+' in version else '+'}{local}"
@@ -65,6 +68,23 @@ def relabel(site: Path, source: Path, paths: list[str], local: str) -> None:
         moved[path] = [f"sha256={digest}", str(len(content))]
     with open(info / "RECORD", "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([path, *rest] for path, rest in sorted(moved.items()))
+
+
+def required(metadata: str, changes: list[list[str]]) -> str:
+    """METADATA with other requirements. Each line that changes is there exactly once, or it is an error."""
+    if not changes:
+        return metadata
+    head, blank, body = metadata.partition("\n\n")
+    lines = head.split("\n")
+    instead: dict[int, str] = {}
+    for old, new in changes:
+        found = [n for n, line in enumerate(lines) if line.startswith(REQUIRES) and " ".join(line.split()[1:]) == old]
+        if old and len(found) != 1:
+            raise SystemExit(f"METADATA has {len(found)} lines '{REQUIRES}{old}' and not one")
+        instead |= dict.fromkeys(found, new)
+    lines = [REQUIRES + instead[n] if instead.get(n) else line for n, line in enumerate(lines) if instead.get(n) != ""]
+    added = [REQUIRES + new for old, new in changes if not old]
+    return "\n".join([*lines, *added]) + blank + body
 
 
 def field(metadata: str, name: str) -> str:
