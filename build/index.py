@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -59,17 +59,22 @@ def resolve(
     environment: Environment,
     *,
     prefer: Iterable[tuple[str, str]] = (),
+    hold: Collection[str] = (),
     overrides: Sequence[str] = (),
     as_of: str | None = None,
     verbose: bool = False,
 ) -> tuple[Found, ...]:
     """One wheel for each distribution that the requirements need, dependencies included; never a source build.
 
-    ``prefer``: (name, version) pairs kept where the requirements allow it. ``overrides``: requirements that replace
-    every other one of their distribution. ``as_of``: only files that were uploaded before :func:`instant` of it (one
-    that was deleted or yanked since is not there any more: no index tells when). ``verbose``: the resolver's whole
-    explanation. Raises :class:`ResolveError` with the resolver's own reason, also where ``as_of`` is asked of an
-    index that tells no upload times, and ``NetworkError`` where the index cannot be read.
+    - ``prefer``: (name, version) pairs kept where the requirements allow it.
+    - ``hold``: the sha256 of wheels that are taken where their release is: one that joins it later changes no lock.
+    - ``overrides``: requirements that replace every other one of their distribution.
+    - ``as_of``: only files uploaded before :func:`instant` of it. What was deleted or yanked since is not there any
+      more: no index tells when.
+    - ``verbose``: the resolver's whole explanation.
+
+    Raises :class:`ResolveError` with the resolver's own reason, also where ``as_of`` is asked of an index that tells
+    no upload times, and ``NetworkError`` where the index cannot be read.
     """
     arguments = ["--only-binary", ":all:", *(["--exclude-newer", instant(as_of)] if as_of else [])]
     packages = _compile(
@@ -77,7 +82,7 @@ def resolve(
         constraints=constraints, overrides=overrides, prefer=prefer, dated=as_of is not None, verbose=verbose,
     )  # fmt: skip
     ranks = wheeltags.ranks(environment.platform, environment.python)
-    found = [_best(package, ranks) for package in packages]
+    found = [_best(package, ranks, hold) for package in packages]
     _require(found)
     return tuple(sorted(found, key=lambda item: item.name))
 
@@ -166,8 +171,8 @@ def _preferences(prefer: Iterable[tuple[str, str]]) -> str:
     return "\n".join(['lock-version = "1.0"\ncreated-by = "nox -s lock"\n', *packages]) if packages else ""
 
 
-def _best(package: Mapping[str, Any], ranks: wheeltags.Ranks) -> Found:
-    """The wheel of a release that an installer would take; a pylock lists them by name."""
+def _best(package: Mapping[str, Any], ranks: wheeltags.Ranks, hold: Collection[str]) -> Found:
+    """The wheel of a release that is held, else the one an installer would take; a pylock lists them by name."""
     wheels = [_file(package, wheel, sdist=False) for wheel in package.get("wheels", ())]
     if not wheels:
         raise ResolveError(
@@ -175,7 +180,7 @@ def _best(package: Mapping[str, Any], ranks: wheeltags.Ranks) -> Found:
             why="uv resolved it to an archive, a repository or a folder, of which there is no locked wheel",
             todo="name it by its version in the target's requirements or overrides",
         )
-    return min(wheels, key=lambda wheel: wheeltags.rank(wheel.file, ranks))
+    return min(wheels, key=lambda wheel: (wheel.sha256 not in hold, wheeltags.rank(wheel.file, ranks)))
 
 
 def _file(package: Mapping[str, Any], file: Mapping[str, Any], *, sdist: bool) -> Found:

@@ -85,6 +85,14 @@ def test_the_best_wheel_is_taken_in_whatever_order_they_are_listed(served):
     assert resolve("a")["a"].file == "a-1-cp313-cp313-manylinux_2_28_aarch64.whl"
 
 
+def test_a_wheel_that_is_held_stays_though_a_better_one_came(served):
+    plain, old = (served.add("a", version) for version in ("2", "1"))
+    better = served.add("a", "2", tags="cp313-cp313-manylinux_2_28_aarch64")
+    assert resolve("a")["a"].file == better.name
+    assert resolve("a", hold={plain.sha256, old.sha256})["a"].file == plain.name
+    assert versions("a", hold={old.sha256}) == {"a": "2"}
+
+
 def test_ranks_of_tags():
     ranks = wheeltags.ranks("aarch64-manylinux_2_39", "3.13")
     order = [
