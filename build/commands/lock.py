@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from build import drafts, lockcheck, lockfile, lockform, lockreport, steps
+from build import drafts, lockcheck, lockfile, lockform, lockreport, steps, store
 from build.errors import InconsistentLockError, UsageError
 from build.intent import Intent, read_intent
 from build.locking import Wish
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     names = [intent.target(args.target)[0]] if args.target else list(intent.targets)
     if args.check:
         return check(settings, intent, names)
+    store.hold(settings.store)  # what is fetched on the way is named by no lock yet
     wish = wish_of(args, settings, names)
     drawn = [drafts.of_target(settings, intent, name, wish) for name in names]
     drawn += drafts.of_debs(settings, intent, wish)
