@@ -248,6 +248,8 @@ def test_a_time_to_come_cannot_be_meant(world):
         world.lock(as_of=lock.instant("2999-01-01"))
     with pytest.raises(argparse.ArgumentTypeError, match="no date"):
         lock.instant("yesterday")
+    with pytest.raises(UsageError, match="looks nothing up"):
+        world.lock(check=True, upgrade=[])
 
 
 def test_a_patch_that_changes_a_pin_is_followed(world):

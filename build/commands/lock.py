@@ -14,14 +14,14 @@ from build.errors import InconsistentLockError, UsageError
 from build.intent import Intent, read_intent
 from build.locking import Wish
 from build.models import Settings
-from build.settings import add_target_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_target_argument(parser)
+    parser.add_argument("--target", metavar="NAME", help="a table of lock/targets.toml (default: all of them)")
     parser.add_argument(
         "--upgrade", nargs="*", metavar="PACKAGE",
-        help="take the newest versions that the intent allows: of these wheels, or of all and of the Debian packages",
+        help="take the newest versions that the intent allows: of the named wheels; without a name, of all wheels and "
+        "all Debian packages",
     )  # fmt: skip
     parser.add_argument(
         "--as-of", metavar="DATE", type=instant,
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     intent = read_intent(settings.repo)
     names = [intent.target(args.target)[0]] if args.target else list(intent.targets)
     if args.check:
+        if args.upgrade is not None or args.as_of is not None:
+            raise UsageError("--check looks nothing up", todo="leave out --upgrade and --as-of")
         return check(settings, intent, names)
     store.hold(settings.store)  # what is fetched on the way is named by no lock yet
     wish = wish_of(args, settings, names)
