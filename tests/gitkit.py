@@ -175,21 +175,36 @@ class Http(ThreadingHTTPServer):
     ``sent``: bytes of content. ``stall``: released when a fetch begins, which then waits for ``go_on``.
     """
 
-    def __init__(self, root, secret):
+    def __init__(self, root, secret, tls):
         super().__init__(("127.0.0.1", 0), _Backend)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.root, self.secret, self.sent = root, secret, 0
         self.stall, self.go_on = None, threading.Event()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
+
+    def shutdown_request(self, request):
+        if self.scheme == "https":
+            with contextlib.suppress(OSError):
+                request.unwrap()  # GnuTLS takes a connection that just ends for one that was cut
+        super().shutdown_request(request)
+
+    def handle_error(self, *_):
+        """A client that goes away, or does not trust us, is no noise in a test's output."""
 
 
 @contextlib.contextmanager
-def http(root, user="", password=""):
-    """git over HTTP for every repository below ``root``; for nobody else where there is a user."""
+def http(root, user="", password="", tls=None):
+    """git over HTTP for every repository below ``root``; for nobody else where there is a user.
+
+    ``tls``: an ``ssl.SSLContext``.
+    """
     secret = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user else ""
-    server = Http(root, secret)
+    server = Http(root, secret, tls)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -344,6 +345,45 @@ def test_credentials_are_asked_of_nobody_and_shown_to_nobody(settings, remote, t
     assert "wr0ng" not in printed.out + printed.err
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_the_users_own_ssh_is_used_and_told_to_ask_nothing(settings, remote, tmp_path, monkeypatch, configured):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/ssh"
+    program.write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\nwhile [ $# -gt 1 ]; do shift; done\neval "$1"\n')
+    program.chmod(0o755)
+    if configured:
+        (tmp_path / ".gitconfig").write_text(f"[core]\n\tsshCommand = {program} -i key\n")
+    else:
+        monkeypatch.setenv("GIT_SSH_COMMAND", f"{program} -i key")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve(settings, f"ssh://me@git.example.invalid{remote.folder}").commit == remote.git("rev-parse", "v1")
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith("-i key -o BatchMode=yes -o ConnectTimeout=30")
+    assert "me@git.example.invalid" in asked
+
+
+@pytest.mark.programs("git", "openssl")
+def test_the_certificates_that_the_environment_names_are_trusted(settings, remote, tmp_path, monkeypatch):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+            "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate,
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"):
+        monkeypatch.delenv(name, raising=False)
+    with gitkit.http(tmp_path / "srv", tls=tls) as server:
+        with pytest.raises(NetworkError) as caught:
+            resolve(settings, f"{server.url}/a")
+        assert "certificate" in caught.value.why
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert resolve(settings, f"{server.url}/a").commit == remote.git("rev-parse", "v1")
+
+
 # --- submodules ------------------------------------------------------------------------------------------------------
 
 
@@ -433,13 +473,15 @@ def test_a_submodule_url_that_git_would_do_something_else_with(settings, nested,
 
 
 @pytest.mark.parametrize("parent", ["https://h/o/a.git", "https://h/o/a/", "ssh://git@h/o/a", "git@h:o/a", "/srv/o/a"])
-@pytest.mark.parametrize("url", ["../b", "./b.git", "../../p/b/", "../.././b", "https://x/y", "git@x:y"])
-def test_a_relative_url_is_what_git_makes_of_it(tmp_path, parent, url):
+def test_a_relative_url_is_what_git_makes_of_it(tmp_path, parent):
+    urls = ["../b", "./b.git", "../../p/b/", "../.././b", "https://x/y", "git@x:y"]
     outer = repository(tmp_path / "outer")
     outer.git("remote", "add", "origin", parent)
-    outer.submodule("s", url, outer)
+    for number, url in enumerate(urls):
+        outer.submodule(f"s{number}", url, outer)
     outer.git("submodule", "--quiet", "init")
-    assert giturl.joined(parent, url) == outer.git("config", "submodule.s.url")
+    found = [outer.git("config", f"submodule.s{number}.url") for number in range(len(urls))]
+    assert [giturl.joined(parent, url) for url in urls] == found
 
 
 # --- exported folders ------------------------------------------------------------------------------------------------
