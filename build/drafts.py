@@ -58,7 +58,7 @@ def of_target(settings: Settings, intent: Intent, name: str, wish: Wish) -> Draf
     known = lockfile.known_wheels(settings.repo, name)
     fresh = before if before is not None and before.intent == target_checksum(intent, name) else None
     made = locking.make(settings, intent, name, wish, fresh)
-    _refuse(name, [*lockcheck.lock_findings(made.lock, made.requires)])
+    _refuse(name, [*lockcheck.lock_findings(made.lock, made.requires, intent.targets[name])])
     for text in made.differences:
         say(f"  {name}: {text}")
     return Draft(

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from build import actions, consistency, deblock, recipe, requirements, requireslock, steps
-from build.intent import Intent
+from build.intent import Intent, TargetIntent
 from build.models import Lock, Settings
 
 IN = "lock/python.in"
@@ -31,7 +31,7 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
     """
     requires = requireslock.read(settings.repo, job.name, job.lock.wheels)
     found = [
-        *lock_findings(job.lock, requires),
+        *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
         *_uv(job),
         *template_faults(recipe.dockerfile(job, chain=""), [plan.name for plan in recipe.grouped(job)]),
@@ -39,13 +39,15 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
     yield from (f"{job.name}: {text}" for text in found)
 
 
-def lock_findings(lock: Lock, requires: requireslock.Requires) -> Iterator[str]:
-    """What contradicts what in a lock and its wheels' requirements alone."""
+def lock_findings(lock: Lock, requires: requireslock.Requires, target: TargetIntent) -> Iterator[str]:
+    """What contradicts what in a lock, its wheels' requirements, and what the target asks for itself."""
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
+    bound = [text for text in target.constraints if requirements.name_of(text) in versions]
+    asked = {**requires, "lock/targets.toml": [*target.requirements, *bound]}
     yield from consistency.incomplete(lock)
     yield from consistency.misnamed(lock)
     yield from consistency.mixed_cuda(lock)
-    yield from requirements.unsatisfied(requires, versions, [item.requirement for item in lock.overrides])
+    yield from requirements.unsatisfied(asked, versions, [item.requirement for item in lock.overrides])
     yield from consistency.overruled_torch(lock, requires)
     yield from consistency.idle_overrides(lock, requires)
 

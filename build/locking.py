@@ -50,11 +50,11 @@ class Wish:
         """The same for Debian packages, which are upgraded all together or not at all."""
         return self.anew and not self.upgrade
 
-    def kept(self, wheels: Sequence[Wheel]) -> list[tuple[str, str]]:
-        """Which of the locked versions are held on to."""
+    def kept(self, wheels: Sequence[Wheel]) -> list[Wheel]:
+        """Which of the locked wheels are held on to."""
         if self.anew and not self.upgrade:
             return []
-        return [(wheel.name, wheel.version) for wheel in wheels if wheel.name not in (self.upgrade or ())]
+        return [wheel for wheel in wheels if wheel.name not in (self.upgrade or ())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +84,13 @@ def make(settings: Settings, intent: Intent, name: str, wish: Wish, before: Lock
 
 
 def _known(settings: Settings, lock: Lock, before: Lock | None) -> Made | None:
-    """The lock with the requirements that are there already, where they are of these wheels and these changes."""
-    if before is None or (before.wheels, requirement_changes(before)) != (lock.wheels, requirement_changes(lock)):
+    """The lock with the requirements that are there already, where they are of these wheels and these changes.
+
+    Not where every wheel is in the store: those are read again, since what was read off an index was never verified.
+    """
+    if not _lacking(settings, lock) or before is None:
+        return None
+    if (before.wheels, requirement_changes(before)) != (lock.wheels, requirement_changes(lock)):
         return None
     try:
         return Made(lock=lock, requires=requireslock.read(settings.repo, lock.target, lock.wheels))
@@ -110,13 +115,15 @@ def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: 
         )
     target = intent.targets[name]
     environment = index.Environment(platform=target.platform, python=target.python)
+    kept = wish.kept(lockfile.known_wheels(settings.repo, name))
     followed = [change for group in changes.values() for change in group]
     with step(f"resolve {name}: {', '.join(target.requirements)}"):
         found = index.resolve(
             [*target.requirements, *requirements.additions_for(followed, environment)],
             target.constraints,
             environment,
-            prefer=wish.kept(lockfile.known_wheels(settings.repo, name)),
+            prefer=[(wheel.name, wheel.version) for wheel in kept],
+            hold=[wheel.sha256 for wheel in kept],
             overrides=[
                 *(item.requirement for item in target.overrides),
                 *requirements.overrides_for(followed, environment),
@@ -219,21 +226,17 @@ def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
             continue
         stated = requirementfiles.read(patched.pristine(settings, item), item.requirement_files)
         differing += requirements.differences(stated, found[item.distribution].requires, environment)
-    changed = {item.distribution: item.requires for item in lock.components}
-    changing = {
-        name: replace(data, requires=requirements.changed(data.requires, changed.get(name, ())))
-        for name, data in found.items()
-    }
-    return Made(
-        lock=lock,
-        requires=requirements.active(changing, target.requirements, environment),
-        differences=tuple(differing),
-    )
+    requires = requirements.of_lock(lock, found, target.requirements, environment)
+    return Made(lock=lock, requires=requires, differences=tuple(differing))
+
+
+def _lacking(settings: Settings, lock: Lock) -> list[Wheel]:
+    return [wheel for wheel in lock.wheels if not store.has(settings.store, wheel.sha256, wheel.size)]
 
 
 def _metadata(settings: Settings, lock: Lock, environment: index.Environment) -> Mapping[str, metadata.Metadata]:
     """Each wheel's METADATA: from the store, else the part of the file that holds it, from the index."""
-    lacking = [wheel for wheel in lock.wheels if not store.has(settings.store, wheel.sha256, wheel.size)]
+    lacking = _lacking(settings, lock)
     if lacking and settings.offline:
         raise OfflineError(
             "lock must read the METADATA of wheels that are not in the store, and --offline was asked for",
@@ -242,4 +245,8 @@ def _metadata(settings: Settings, lock: Lock, environment: index.Environment) ->
         )
     places = index.locate([(wheel.name, wheel.version) for wheel in lacking], environment)
     with step(f"read the METADATA of {len(lock.wheels)} wheels"):
-        return metadata.read_all(settings.store, lock.wheels, {key: item.url for key, item in places.items()})
+        found = metadata.read_all(settings.store, lock.wheels, {key: item.url for key, item in places.items()})
+    if unread := [wheel for wheel in lock.wheels if wheel.name not in found]:
+        steps.fetch_python(settings, unread, [environment])  # an index that gives no part of a file
+        found |= metadata.read_all(settings.store, unread, {})
+    return found

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from build import lockfile, rootfs, roots, series, store, wheels
+from build import lockfile, metadata, requirements, requireslock, rootfs, roots, series, store, wheels
 from build.canonical import digest, tree_sha256
+from build.errors import LockError
 from build.layers import LayerPlan, plan_layers
 from build.models import Component, Wheel
 from build.render import Page, cuda_layer, image_env, render
@@ -37,12 +38,29 @@ def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
     with suppress(OSError, ValueError, TypeError):
         rows = json.loads(kept.read_text(encoding="utf-8"))
         return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
+    demand_requires(job)
     found = wheels.overlaps({w.name: wheels.record(store.blob(job.settings.store, w.sha256)) for w in job.lock.wheels})
     kept.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch(job.settings.store, "overlaps") as folder:
         (folder / kept.name).write_text(json.dumps([asdict(item) for item in found]), encoding="utf-8")
         os.replace(folder / kept.name, kept)
     return found
+
+
+def demand_requires(job: Job) -> None:
+    """The wheels in the store require what the lock says that they do; else :class:`LockError`.
+
+    The lock may have been made from the parts of wheels that an index handed out, which nothing verified.
+    """
+    stated = metadata.read_all(job.settings.store, job.lock.wheels, {})
+    found = requirements.of_lock(job.lock, stated, job.target.requirements, job.environment)
+    locked = requireslock.read(job.settings.repo, job.name, job.lock.wheels)
+    if faults := requirements.disagreements(locked, found):
+        raise LockError(
+            f"wheels of {job.name} do not require what was locked",
+            why="\n       ".join(faults),
+            todo=f"the index that it was locked with gave other METADATA: `nox -s lock -- --target {job.name}`",
+        )
 
 
 def overlaps_name(locked: Sequence[Wheel]) -> str:

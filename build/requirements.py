@@ -7,6 +7,7 @@ specifiers sorted, the marker as ``packaging`` writes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from build.errors import PatchError, ResolveError
-from build.models import RequirementChange
+from build.models import Lock, RequirementChange
 
 
 class Environment(Protocol):
@@ -203,6 +204,22 @@ def active(stated: Mapping[str, Stating], roots: Iterable[str], environment: Env
                 found.setdefault(name, set()).update(bare(other) for other in holding)
                 todo += holding
     return {name: tuple(sorted(lines)) for name, lines in sorted(found.items())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """What one distribution states, as a series changes it."""
+
+    requires: tuple[str, ...]
+
+
+def of_lock(
+    lock: Lock, stated: Mapping[str, Stating], roots: Iterable[str], environment: Environment
+) -> dict[str, tuple[str, ...]]:
+    """:func:`active` for the wheels of a lock, METADATA as its series changes it."""
+    changing = {item.distribution: item.requires for item in lock.components}
+    said = {name: Lines(requires=changed(data.requires, changing.get(name, ()))) for name, data in stated.items()}
+    return active(said, roots, environment)
 
 
 def unsatisfied(

@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from build import drafts
+from build import drafts, lockcheck, recipe, requireslock, steps
 from build.commands import lock
 from build.errors import (
     InconsistentLockError,
@@ -22,6 +22,8 @@ from build.errors import (
     ResolveError,
     UsageError,
 )
+from build.index import Environment
+from build.intent import read_intent
 from build.lockfile import read_lock
 from build.models import Settings
 from build.settings import REPO
@@ -413,6 +415,40 @@ def test_a_misspelt_key_is_named_with_its_place(world):
         "targets.demo.components.app.requirements-files: unknown key; did you mean 'requirement-files'?"
         in caught.value.why
     )
+
+
+def test_an_index_that_hands_out_no_parts_of_files_gives_the_whole_wheel(world):
+    world.index.serves_ranges = False
+    world.lock()
+    world.lock(check=True)
+    assert requireslock.read(world.repo, "demo", read_lock(world.repo, "demo").wheels)["app"] == (
+        "dep==1.0",
+        "other>=1",
+    )
+
+
+def test_requirements_that_are_not_the_wheels_are_read_again_and_stop_a_build(world):
+    world.lock()
+    locked = read_lock(world.repo, "demo")
+    environment = Environment(platform=locked.platform, python=locked.python)
+    steps.fetch_python(world.settings, locked.wheels, [environment])
+    path = requireslock.path_of(world.repo, "demo")
+    whole = path.read_text()
+    path.write_text(requireslock.text("demo", locked.wheels, {"app": ("dep==1.0",)}))
+    with pytest.raises(LockError, match="do not require what was locked") as caught:
+        recipe.demand_requires(steps.load(world.settings, "demo"))
+    assert "app requires dep==1.0 and other>=1; locked was dep==1.0" in caught.value.why
+    world.lock()
+    assert path.read_text() == whole
+    recipe.demand_requires(steps.load(world.settings, "demo"))
+
+
+def test_a_locked_version_that_the_target_itself_forbids_is_found(world):
+    world.lock()
+    intent = read_intent(world.repo)
+    target = intent.targets["demo"].model_copy(update={"constraints": ("dep<1", "absent==1"), "requirements": ("app",)})
+    found = list(lockcheck.lock_findings(read_lock(world.repo, "demo"), {}, target))
+    assert found == ["lock/targets.toml requires dep<1, and locked is 1.0"]
 
 
 def test_json_tells_the_changes_and_the_findings(world):
