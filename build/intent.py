@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 ActionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
+_CREDENTIALS = re.compile(r"^https?://[^/]*@|^[a-z]+://[^/@]*:[^/@]*@")
 
 
 class _Table(BaseModel):
@@ -205,6 +207,15 @@ def _contradictions(intent: Intent) -> list[str]:
             faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")
         if target.lane is not Lane.WHEEL:
             faults.append(f"targets.{name}.lane: this version builds only the lane 'wheel'")
+        remotes: list[tuple[str, ComponentIntent | SourceIntent]] = [
+            (f"components.{key}", source) for key, source in target.components.items()
+        ]
+        remotes += [(f"externals.{key}", source) for key, source in target.externals.items()]
+        faults += [
+            f"targets.{name}.{place}: a URL here is public; take the name and password out of it (git keeps them)"
+            for place, source in remotes
+            if any(_CREDENTIALS.match(url) for url in (source.git or "", *source.mirrors))
+        ]
         faults += [
             f"targets.{name}.externals.{key}: a tag or a commit is needed"
             for key, source in target.externals.items()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from build import gitsource
 from build.console import warn
-from build.errors import GoneCommitError, NetworkError
+from build.errors import CommandError, GoneCommitError, NetworkError
 from build.intent import ComponentIntent, SourceIntent, TargetIntent
 from build.models import External, GitSource, Lock, Settings, Unresolved
 
@@ -110,7 +110,7 @@ def _find(settings: Settings, wanted: Wanted, *, anew: bool) -> GitSource | None
         )
     except GoneCommitError:
         raise
-    except NetworkError as error:
+    except (NetworkError, CommandError) as error:  # no answer; or no git here
         left = "it stays as it was locked" if held is not None else "it is left open"
         warn(f"{wanted.what}: {left} ({error.why.splitlines()[0] if error.why else error.what})")
         return held

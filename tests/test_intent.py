@@ -88,3 +88,15 @@ def test_bytes_that_are_no_text_are_told(tmp_path):
     (tmp_path / FILE).write_bytes(b"schema = 1 # \xff")
     with pytest.raises(IntentError, match="not TOML"):
         read_intent(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["https://me:secret@git.example/x", "https://token@git.example/x", "ssh://me:pw@h/x"])
+def test_a_remote_with_credentials_is_refused_without_showing_them(copy, url):
+    with pytest.raises(IntentError) as caught:
+        read_intent(copy("https://github.com/pallets/jinja", url))
+    assert "targets.tiny.components.jinja2: a URL here is public" in caught.value.why
+    assert "secret" not in str(caught.value)
+
+
+def test_a_remote_with_a_user_for_ssh_is_not_a_secret(copy):
+    read_intent(copy("https://github.com/pallets/jinja", "ssh://git@github.com/pallets/jinja"))

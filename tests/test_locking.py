@@ -529,3 +529,11 @@ def test_external_sources_are_locked_with_their_submodules(world, tmp_path):
     (nested,) = external.source.submodules
     assert (nested.path, nested.commit, nested.tree) == ("deps/inner", inner.head, inner.tree)
     world.lock(check=True)
+
+
+@pytest.mark.programs("git")
+def test_without_git_a_source_is_left_open(world, upstream, tmp_path, monkeypatch):
+    with_git(world, upstream.url)
+    monkeypatch.setenv("PATH", str(gitkit.without_git(tmp_path / "bin")))
+    assert "it is left open" in world.lock().err
+    assert [item.what for item in read_lock(world.repo, "demo").unresolved] == ["components.app.git"]
