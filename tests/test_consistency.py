@@ -31,7 +31,7 @@ def debset(*debs, arch="arm64"):
         Deb(name=n, version=v, arch=arch, file=f"{n}_{v}_{arch}.deb", path=f"pool/{n}", sha256=SHA, size=1)
         for n, v in debs
     )
-    return DebSet(root="trixie", suite="trixie", arch=arch, epoch=1, debs=found)
+    return DebSet(root="trixie", suite="trixie", arch=arch, epoch=1, released=1, debs=found)
 
 
 @pytest.mark.parametrize("target", ["v0.32", "v0.22", "tiny"])
