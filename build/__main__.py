@@ -44,13 +44,17 @@ def tell(verb: str, rest: Sequence[str]) -> int:
 def explain(story: Callable[[], int]) -> int:
     """Run a story; an error, Ctrl-C and a full disk become a message on standard error and an exit code."""
     try:
-        return int(story())
+        status = int(story())
+        sys.stdout.flush()
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, nothing half-written counts", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno in UNUSABLE:
             unusable = StoreError(
@@ -69,6 +73,8 @@ def explain(story: Callable[[], int]) -> int:
         )
         print(f"error: {full}", file=sys.stderr)
         return full.exit_code
+    else:
+        return status
 
 
 def terminated(*_: object) -> None:

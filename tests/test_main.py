@@ -1,6 +1,8 @@
 """Dispatch: help, unknown verbs, and each failure as a message and an exit code."""
 
 import errno
+import os
+import subprocess
 import sys
 import types
 
@@ -8,6 +10,7 @@ import pytest
 
 from build import __main__ as main_module
 from build.errors import PatchError
+from build.settings import REPO
 
 
 @pytest.fixture
@@ -109,3 +112,16 @@ def test_a_full_disk_is_a_message(capsys):
 
     assert main_module.explain(story) == 42
     assert "nox -s clean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_traceback(unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "lock", "--check"],
+        cwd=REPO, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, stdout=writer, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 141, done.stderr
+    assert done.stderr == b""
