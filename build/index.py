@@ -1,11 +1,13 @@
 """The Python index, by uv: resolve requirements to wheels, and find where locked files may be had.
 
-uv reads its own configuration (index, credentials, proxies, CA); we never name a host. What comes back is a
-PEP 751 lock (``pylock.toml``), of which we keep file name, size, sha256 and upload time.
+uv goes by the user's own configuration of it (index, credentials, proxies, CA), as far as that says how an index is
+reached (``build/uvconfig.py``); we never name a host. What comes back is a PEP 751 lock (``pylock.toml``), of which
+we keep file name, size, sha256 and upload time.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from build import wheeltags
+from build import uvconfig, wheeltags
 from build.errors import CommandError, NetworkError, ResolveError, UsageError
 from build.proc import Arg, network_env, run
 from build.resolver import explained
@@ -26,7 +28,8 @@ LIMIT_SECONDS = 900.0  # for one resolution: an index that drips forever is not 
 # What would change a resolution from outside the repository: the intent alone says what is resolved.
 NOT_THE_USERS = (
     "UV_CONSTRAINT", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_NO_BINARY", "UV_NO_BINARY_PACKAGE",
-    "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND",
+    "UV_OVERRIDE", "UV_PRERELEASE", "UV_PROJECT", "UV_RESOLUTION", "UV_TORCH_BACKEND", "UV_WORKING_DIR",
+    uvconfig.NAMED, uvconfig.NONE,
 )  # fmt: skip
 UNDATED = re.compile(r"`([^`]+)` is missing an upload date")
 
@@ -142,11 +145,13 @@ def _compile(
         lists = {"requirements.txt": requirements, "constraints.txt": constraints, "overrides.txt": overrides}
         for name, lines in lists.items():
             (Path(folder) / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (Path(folder) / "uv.toml").write_text(uvconfig.text(os.environ), encoding="utf-8")
         if preferred := _preferences(prefer):
             out.write_text(preferred, encoding="utf-8")
         argv: list[Arg] = [
-            uv_binary(), "pip", "compile", "--no-header", "--python", sys.executable, "--format", "pylock.toml",
-            "--python-platform", environment.platform, "--python-version", environment.python,
+            uv_binary(), "pip", "compile", "--config-file", "uv.toml", "--no-header", "--python", sys.executable,
+            "--format", "pylock.toml", "--python-platform", environment.platform,
+            "--python-version", environment.python,
             "--constraints", "constraints.txt", "--overrides", "overrides.txt", *arguments,
             "--output-file", out.name, "requirements.txt",
         ]  # fmt: skip

@@ -20,7 +20,7 @@ EDGES = {
     "gitremote": {"giturl"},
     "gitsource": {"exported", "gitremote", "giturl", "treehash", "treetar"},
     "export": {"download", "exported", "gitsource", "lockform"},
-    "index": {"resolver", "wheeltags"},
+    "index": {"resolver", "uvconfig", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
     "lockreport": {"intent"},
@@ -37,6 +37,7 @@ EDGES = {
     "sourcetree": {"gitsource", "treetar"},
     "toolwheels": {"download", "index", "wheeltags"},
     "udiffparse": {"udiff"},
+    "uvconfig": {"lockform"},
 }
 # Who starts programs without proc.run, and why.
 OTHER_DOORS = {
