@@ -123,8 +123,4 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def tools(session: nox.Session) -> None:
     """For developers: resolve lock/python.in to lock/python.txt (-- --upgrade)."""
-    run(
-        "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--quiet",
-        "--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--custom-compile-command", "./nox -s tools",
-        "lock/python.in", "--output-file", "lock/python.txt", *session.posargs,
-    )  # fmt: skip
+    verb(session)

@@ -21,6 +21,8 @@ HEADER = "# Written by `nox -s lock`, from [actions] of targets.toml. The commit
 HOST = "https://github.com"
 
 _USES = re.compile(r"""^\s*(?:-\s+)?uses:\s*["']?(?P<what>[^\s"'#]+)["']?\s*(?:#\s*(?P<note>\S+))?""")
+_IMAGE = re.compile(r"""^\s*(?:-\s+)?["']?(?:container|image)["']?\s*:\s*["']?(?P<what>[^\s"'#{]+)""")
+_MENTIONS = re.compile(r"""^[^#]*(?:["']?\buses\b["']?\s*:|\b(?:container|image)\b["']?\s*:\s*[^\s#])""")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -47,9 +49,13 @@ def uses(repo: Path) -> tuple[Use, ...]:
     found = []
     for path in sorted((repo / ".github").rglob("*.y*ml")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            place = f"{path.relative_to(repo)}:{number}"
             if match := _USES.match(line):
-                place = f"{path.relative_to(repo)}:{number}"
                 found.append(Use(place=place, what=match["what"], note=match["note"] or ""))
+            elif match := _IMAGE.match(line):
+                found.append(Use(place=place, what=f"docker://{match['what']}", note=""))
+            elif _MENTIONS.search(line):
+                found.append(Use(place=place, what="", note=""))
     return tuple(found)
 
 
@@ -103,6 +109,9 @@ def faults(repo: Path, wanted: Mapping[str, str]) -> Iterator[str]:
 
 
 def _fault(use: Use, known: Mapping[str, Action]) -> Iterator[str]:
+    if not use.what:
+        yield f"{use.place}: write it as `uses: owner/name@COMMIT  # TAG`, on a line of its own, to be checked"
+        return
     what, _, ref = use.what.partition("@")
     if what.startswith("./"):
         return

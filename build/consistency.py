@@ -21,10 +21,13 @@ CUDA_TOOLKIT = (
     "cuda-toolkit", "nvidia-cuda-cccl", "nvidia-cuda-crt", "nvidia-cuda-cupti", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc",
     "nvidia-cuda-runtime", "nvidia-nvjitlink", "nvidia-nvtx", "nvidia-nvvm",
 )  # fmt: skip
+MAJOR = re.compile(r"-cu\d+$")  # how wheels of CUDA 12 and before end
 
 
 def incomplete(lock: Lock) -> Iterator[str]:
     """What has no hash, no size or no commit, and what is there twice."""
+    if not lock.wheels:
+        yield "no wheel is locked"
     archives = [item.archive for item in lock.components if item.archive is not None]
     yield from _artifacts((*lock.tools, *lock.wheels, *archives))
     for item in lock.components:
@@ -71,9 +74,11 @@ def misnamed(lock: Lock) -> Iterator[str]:
     usable = wheeltags.ranks(lock.platform, lock.python)
     for wheel in lock.wheels:
         yield from _misnamed(wheel, usable)
+    for tool in lock.tools:
+        yield from _misnamed(tool, None)
 
 
-def _misnamed(wheel: Wheel, usable: wheeltags.Ranks) -> Iterator[str]:
+def _misnamed(wheel: Wheel, usable: wheeltags.Ranks | None) -> Iterator[str]:
     try:
         name, version, _, found = parse_wheel_filename(wheel.file)
     except InvalidWheelFilename:
@@ -81,7 +86,7 @@ def _misnamed(wheel: Wheel, usable: wheeltags.Ranks) -> Iterator[str]:
         return
     if name != wheel.name or str(version) != wheel.version:
         yield f"{wheel.name} {wheel.version}: the file is {wheel.file}"
-    if usable.keys().isdisjoint(found):
+    if usable is not None and usable.keys().isdisjoint(found):
         yield f"{wheel.file}: no tag of it fits the target's Python and platform"
 
 
@@ -89,7 +94,7 @@ def mixed_cuda(lock: Lock) -> Iterator[str]:
     """More than one CUDA minor version among compiler, headers and runtime."""
     found: dict[str, list[str]] = {}
     for wheel in lock.wheels:
-        if wheel.name in CUDA_TOOLKIT:
+        if MAJOR.sub("", wheel.name) in CUDA_TOOLKIT:
             minor = ".".join(wheel.version.split(".")[:2])
             found.setdefault(minor, []).append(f"{wheel.name} {wheel.version}")
     if len(found) > 1:
@@ -114,6 +119,14 @@ def idle_overrides(lock: Lock, requires: Mapping[str, Sequence[str]]) -> Iterato
     for item in lock.overrides:
         if canonicalize_name(Requirement(item.requirement).name) not in wanted:
             yield f"the override {item.requirement} overrides nothing: no wheel requires it"
+
+
+def idle_wheels(lock: Lock, asked: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Wheels that nothing asks for. ``asked``: what each distribution, and the target itself, requires."""
+    wanted = {canonicalize_name(Requirement(text).name) for texts in asked.values() for text in texts}
+    for wheel in lock.wheels:
+        if wheel.name not in wanted:
+            yield f"{wheel.name} is locked, and nothing requires it"
 
 
 def unsuitable_rootfs(lock: Lock, debset: DebSet) -> Iterator[str]:

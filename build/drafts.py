@@ -64,7 +64,9 @@ def of_target(settings: Settings, intent: Intent, name: str, wish: Wish) -> Draf
     return Draft(
         files={
             lockfile.lock_path(settings.repo, name): lockfile.lock_text(made.lock),
-            requireslock.path_of(settings.repo, name): requireslock.text(name, made.lock.wheels, made.requires),
+            requireslock.path_of(settings.repo, name): requireslock.text(
+                made.lock, intent.targets[name].requirements, made.requires
+            ),
         },
         change=lockreport.of_target(intent, known, before, made.lock),
     )

@@ -217,9 +217,9 @@ def _contradictions(intent: Intent) -> list[str]:
             if any(_CREDENTIALS.match(url) for url in (source.git or "", *source.mirrors))
         ]
         faults += [
-            f"targets.{name}.externals.{key}: a tag or a commit is needed"
-            for key, source in target.externals.items()
-            if not (source.tag or source.commit)
+            f"targets.{name}.{place}: a tag or a commit is needed"
+            for place, source in remotes
+            if source.git and not (source.tag or source.commit)
         ]
     return faults
 

@@ -5,23 +5,25 @@ Composes; each finding is a sentence that begins with its place.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from build import actions, consistency, deblock, recipe, requirements, requireslock, steps
+from build import (
+    actions,
+    consistency,
+    deblock,
+    dockerlines,
+    recipe,
+    requirements,
+    requireslock,
+    results,
+    steps,
+    toolwheels,
+)
 from build.intent import Intent, TargetIntent
 from build.models import Lock, Settings
 
 IN = "lock/python.in"
 TXT = "lock/python.txt"
-
-_PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;]+)")
-_FROM = re.compile(r"^FROM (?:--platform=\S+ )?(?P<image>\S+)(?: AS (?P<stage>\S+))?$", re.MULTILINE)
-_MOUNTED = re.compile(r"(?:^COPY --from=|--mount=[^ ]*\bfrom=)(?P<name>[^,\s]+)", re.MULTILINE)
-_ADDRESS = re.compile(r"\b(?:https?|git|ssh)://\S+|\bgit@\S+|^# *syntax=.*$", re.MULTILINE)
 
 
 def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
@@ -29,12 +31,12 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
 
     ``LockError`` where a lock is missing, stale or edited.
     """
-    requires = requireslock.read(settings.repo, job.name, job.lock.wheels)
+    requires = requireslock.read(settings.repo, job.lock, job.target.requirements)
     found = [
         *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
         *_uv(job),
-        *template_faults(recipe.dockerfile(job, chain=""), [plan.name for plan in recipe.grouped(job)]),
+        *dockerlines.faults(recipe.dockerfile(job, chain=""), [plan.name for plan in recipe.grouped(job)]),
     ]
     yield from (f"{job.name}: {text}" for text in found)
 
@@ -50,30 +52,18 @@ def lock_findings(lock: Lock, requires: requireslock.Requires, target: TargetInt
     yield from requirements.unsatisfied(asked, versions, [item.requirement for item in lock.overrides])
     yield from consistency.overruled_torch(lock, requires)
     yield from consistency.idle_overrides(lock, requires)
+    yield from consistency.idle_wheels(lock, asked)
 
 
 def _uv(job: steps.Job) -> Iterator[str]:
+    """uv of the intent's version, for each machine that may build."""
+    for machine in steps.MACHINES.values():
+        files = [wheel.file for wheel in job.lock.tools if wheel.name == "uv" and machine in wheel.file]
+        if not files:
+            yield f"no uv is locked for a {machine} that builds"
     for wheel in job.lock.tools:
         if wheel.name == "uv" and wheel.version != job.intent.tools.uv:
             yield f"tools.uv is {job.intent.tools.uv}, locked is {wheel.file}"
-
-
-def template_faults(dockerfile: str, layers: list[str]) -> Iterator[str]:
-    """What a rendered Dockerfile takes in that no lock names: images, addresses, contexts that we do not make."""
-    known = {"scratch", *(f"layer-{name}" for name in layers)}
-    for match in _FROM.finditer(dockerfile):
-        if match["image"] not in known:
-            yield f"the Dockerfile is based on {match['image']}, which no lock names"
-        known.add(match["stage"] or "")
-    for match in _MOUNTED.finditer(dockerfile):
-        if match["name"] not in known:
-            yield f"the Dockerfile copies from {match['name']}, which is neither a stage nor a locked layer"
-    for match in _ADDRESS.finditer(dockerfile):
-        yield f"the Dockerfile has an address in it: {match[0]}"
-    mounted = {match["name"] for match in _MOUNTED.finditer(dockerfile)}
-    for name in layers:
-        if f"layer-{name}" not in mounted:
-            yield f"no step of the Dockerfile installs the layer '{name}'"
 
 
 def shared_findings(settings: Settings, intent: Intent) -> Iterator[str]:
@@ -85,35 +75,36 @@ def shared_findings(settings: Settings, intent: Intent) -> Iterator[str]:
         lacking = [f"{name} is not in it" for name in wanted[root] if name not in there]
         place = deblock.path_of(settings.repo, root, arch).relative_to(settings.repo)
         yield from (f"{place}: {text}" for text in (*consistency.incomplete_debs(debset), *lacking))
+    tools = toolwheels.read(settings.repo)
     texts = {name: (settings.repo / name).read_text(encoding="utf-8") for name in (IN, TXT)}
-    yield from python_faults(texts[IN], texts[TXT])
-    pinned = dict(_pins(texts[TXT]))
+    yield from python_faults(texts[IN], texts[TXT], tools)
+    pinned = {tool.name: tool.version for tool in tools}
     if pinned.get("uv") != intent.tools.uv:
         yield f"tools.uv of lock/targets.toml is {intent.tools.uv}, {TXT} has {pinned.get('uv', 'none')}"
+    yield from _stray_locks(settings, intent)
     yield from actions.faults(settings.repo, intent.actions)
 
 
-def python_faults(wanted: str, locked: str) -> Iterator[str]:
-    """Where the tools' requirements (``lock/python.in``) and their lock (``lock/python.txt``) disagree."""
-    pinned = dict(_pins(locked))
+def python_faults(wanted: str, locked: str, tools: Sequence[toolwheels.Tool]) -> Iterator[str]:
+    """Where the tools' requirements (``lock/python.in``) and their lock (``lock/python.txt``) disagree.
+
+    ``wanted``, ``locked``: both texts. ``tools``: what the second holds, each with a hash or it could not be read.
+    """
+    if toolwheels.stamp(wanted, locked) != toolwheels.stated(locked):
+        yield f"{TXT} is stale, or was edited: run `./nox -s tools`"
+    pinned = {tool.name: tool.version for tool in tools}
     for line in wanted.splitlines():
-        text = line.split("#", 1)[0].strip()
-        if not text:
-            continue
-        requirement = Requirement(text)
-        version = pinned.get(canonicalize_name(requirement.name))
-        if version is None:
-            yield f"{TXT} is stale: it has no {requirement.name}, which {IN} names (./nox -s tools)"
-        elif not requirement.specifier.contains(version, prereleases=True):
-            asked = f"{IN} wants {requirement.specifier} (./nox -s tools)"
-            yield f"{TXT} is stale: {requirement.name} is {version}, {asked}"
-    entries = re.split(r"\n(?=[A-Za-z0-9])", "\n" + locked)
-    for entry in entries[1:]:
-        if "--hash=sha256:" not in entry:
-            yield f"{TXT}: {entry.split()[0]} has no hash"
+        if text := line.split("#", 1)[0].strip():
+            yield from requirements.unsatisfied({IN: [text]}, pinned, ())
 
 
-def _pins(locked: str) -> Iterator[tuple[str, str]]:
-    for line in locked.splitlines():
-        if match := _PINNED.match(line):
-            yield canonicalize_name(match["name"]), match["version"]
+def _stray_locks(settings: Settings, intent: Intent) -> Iterator[str]:
+    """Locks of targets and roots that the intent does not name (any more)."""
+    shared = {"targets.toml", "actions.toml"}
+    for folder in ("lock", str(requireslock.FOLDER), str(results.FOLDER)):
+        for path in sorted((settings.repo / folder).glob("*.toml")):
+            if path.stem not in intent.targets and not (folder == "lock" and path.name in shared):
+                yield f"{path.relative_to(settings.repo)} is of no target: delete it"
+    asked = {deblock.path_of(settings.repo, root, arch) for root, arch in steps.deb_sets(settings.repo)}
+    for path in sorted(set((settings.repo / deblock.FOLDER).glob("*.toml")) - asked):
+        yield f"{path.relative_to(settings.repo)} is of no root: delete it"

@@ -69,6 +69,17 @@ def known_wheels(repo: Path, target: str) -> tuple[Wheel, ...]:
         return ()
 
 
+def known_sources(repo: Path, target: str) -> dict[str, GitSource]:
+    """The git sources that a target's lock names, by their place in it, however stale it is."""
+    try:
+        data = tomllib.loads(lock_path(repo, target).read_text(encoding="utf-8"))
+        tables = {f"components.{name}.git": item.get("git") for name, item in data.get("components", {}).items()}
+        tables |= {f"externals.{name}": item for name, item in data.get("externals", {}).items()}
+        return {place: _git_source(table) for place, table in tables.items() if table}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def requirement_changes(repo: Path, target: str) -> dict[str, tuple[RequirementChange, ...]]:
     """What a target's lock says that its series changes in requirements, by component, however stale it is."""
     try:

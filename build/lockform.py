@@ -40,14 +40,14 @@ def read(path: Path, *, name: str, schema: int, refresh: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LockError(f"{name} is not TOML", why=str(error), todo=f"restore it from git, or {refresh}") from error
     said = {key: value for key, value in data.items() if key != "checksum"}
-    found = said.get("schema")
-    if not isinstance(found, int) or found > schema:
+    found = said.get("schema", 0)
+    if isinstance(found, int) and found > schema:
         raise NewerLockError(
             f"{name} was written by a newer version of this tool",
             why=f"it has schema {found}, this version knows {schema}",
             todo="update this checkout",
         )
-    if data.get("checksum") != digest(said):
+    if not isinstance(found, int) or data.get("checksum") != _checksum(said):
         raise LockError(
             f"{name} was edited by hand",
             why="its content does not have the checksum that it states",
@@ -60,6 +60,14 @@ def read(path: Path, *, name: str, schema: int, refresh: str) -> dict[str, Any]:
             todo=refresh,
         )
     return {key: value for key, value in said.items() if key != "schema"}
+
+
+def _checksum(said: Mapping[str, Any]) -> str:
+    """What a lock should state; of values that no lock of ours holds (a date, not a number), none."""
+    try:
+        return digest(said)
+    except (TypeError, ValueError):
+        return ""
 
 
 def write(path: Path, content: str) -> bool:

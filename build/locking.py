@@ -79,11 +79,12 @@ def make(settings: Settings, intent: Intent, name: str, wish: Wish, before: Lock
     if requirement_changes(applied) != requirement_changes(draft):
         draft = resolve(settings, intent, name, wish, requirement_changes(applied))
         applied = follow(settings, draft, patches)
-    lock = locksources.pin(settings, target, replace(applied, patches=patches.refs), before, anew=wish.anew)
-    return _known(settings, lock, before) or measure(settings, target, lock)
+    held = lockfile.known_sources(settings.repo, name)
+    lock = locksources.pin(settings, target, replace(applied, patches=patches.refs), held, anew=wish.anew)
+    return _known(settings, target, lock, before) or measure(settings, target, lock)
 
 
-def _known(settings: Settings, lock: Lock, before: Lock | None) -> Made | None:
+def _known(settings: Settings, target: TargetIntent, lock: Lock, before: Lock | None) -> Made | None:
     """The lock with the requirements that are there already, where they are of these wheels and these changes.
 
     Not where every wheel is in the store: those are read again, since what was read off an index was never verified.
@@ -93,7 +94,7 @@ def _known(settings: Settings, lock: Lock, before: Lock | None) -> Made | None:
     if (before.wheels, requirement_changes(before)) != (lock.wheels, requirement_changes(lock)):
         return None
     try:
-        return Made(lock=lock, requires=requireslock.read(settings.repo, lock.target, lock.wheels))
+        return Made(lock=lock, requires=requireslock.read(settings.repo, lock, target.requirements))
     except NewerLockError:
         raise
     except LockError:
@@ -227,7 +228,8 @@ def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
         stated = requirementfiles.read(patched.pristine(settings, item), item.requirement_files)
         differing += requirements.differences(stated, found[item.distribution].requires, environment)
     requires = requirements.of_lock(lock, found, target.requirements, environment)
-    return Made(lock=lock, requires=requires, differences=tuple(differing))
+    reached = tuple(wheel for wheel in lock.wheels if wheel.name in requires)  # a patch may take a requirement out
+    return Made(lock=replace(lock, wheels=reached), requires=requires, differences=tuple(differing))
 
 
 def _lacking(settings: Settings, lock: Lock) -> list[Wheel]:

@@ -128,7 +128,7 @@ def show(settings: Settings, changes: Sequence[Change], *, written: bool) -> Non
     for change in changes:
         size = f", {human_bytes(change.bytes)}" if change.bytes else ""
         print(f"{change.title}: {change.packages} {'entries' if not size else 'packages'}{size}")
-        for row in change.rows if len(change.rows) < change.packages else ():
+        for row in change.rows if any(row.before for row in change.rows) else ():  # a first lock is no change
             sign = "+" if row.bytes >= 0 else "-"
             print(f"  {row.package}  {row.before or '-'} → {row.after or '-'}  {sign}{human_bytes(abs(row.bytes))}")
         for text in change.means:

@@ -6,6 +6,7 @@ left open, by name, where the target can do without it or has never had it; the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from build import gitsource
@@ -43,14 +44,14 @@ class Wanted:
         return self.commit in ("", held.commit)
 
 
-def pin(settings: Settings, target: TargetIntent, lock: Lock, before: Lock | None, *, anew: bool) -> Lock:
-    """The lock with its git sources. ``before``: the lock that was there; ``anew``: ask for locked ones again.
+def pin(settings: Settings, target: TargetIntent, lock: Lock, held: Mapping[str, GitSource], *, anew: bool) -> Lock:
+    """The lock with its git sources. ``held``: those that were locked before, by place; ``anew``: ask for them again.
 
     Raises ``MovedTagError`` where a tag is not where it was, ``GoneCommitError`` where no remote has a commit.
     """
     found: dict[str, GitSource] = {}
     unresolved = []
-    for wanted in _wanted(target, lock, before):
+    for wanted in _wanted(target, lock, held):
         source = _find(settings, wanted, anew=anew)
         if source is not None:
             found[wanted.what] = source
@@ -68,9 +69,7 @@ def pin(settings: Settings, target: TargetIntent, lock: Lock, before: Lock | Non
     )
 
 
-def _wanted(target: TargetIntent, lock: Lock, before: Lock | None) -> list[Wanted]:
-    held = {f"components.{item.name}.git": item.git for item in before.components} if before else {}
-    held |= {f"externals.{item.name}": item.source for item in before.externals} if before else {}
+def _wanted(target: TargetIntent, lock: Lock, held: Mapping[str, GitSource]) -> list[Wanted]:
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
     tables: list[tuple[str, ComponentIntent | SourceIntent, str]] = [
         (f"components.{name}.git", table, versions.get(table.distribution, target.version))

@@ -54,7 +54,7 @@ def demand_requires(job: Job) -> None:
     """
     stated = metadata.read_all(job.settings.store, job.lock.wheels, {})
     found = requirements.of_lock(job.lock, stated, job.target.requirements, job.environment)
-    locked = requireslock.read(job.settings.repo, job.name, job.lock.wheels)
+    locked = requireslock.read(job.settings.repo, job.lock, job.target.requirements)
     if faults := requirements.disagreements(locked, found):
         raise LockError(
             f"wheels of {job.name} do not require what was locked",

@@ -12,13 +12,14 @@ from pathlib import Path
 from build import lockform
 from build.canonical import digest
 from build.errors import LockError
-from build.models import Wheel
+from build.models import Lock
 
 SCHEMA = 1
 FOLDER = Path("lock/requires")
 HEADER = """\
 # Written by `nox -s lock`. What each locked wheel requires where this target runs: the lines of its METADATA whose
-# markers hold there, extras that something asks for included. `wheels` is the checksum of the wheels that were read.
+# markers hold there, extras that something asks for included. `from` is the checksum of what that follows
+# from: the wheels, what the series changes in them, what the target asks for.
 """
 
 Requires = Mapping[str, Sequence[str]]
@@ -29,23 +30,26 @@ def path_of(repo: Path, target: str) -> Path:
     return repo / FOLDER / f"{target}.toml"
 
 
-def checksum(wheels: Sequence[Wheel]) -> str:
-    """The checksum of a set of wheels."""
-    return digest(sorted(wheel.sha256 for wheel in wheels))
+def checksum(lock: Lock, asked: Sequence[str]) -> str:
+    """The checksum of all that the requirements follow from: wheels, what a series changes in them, what is asked."""
+    changes = [[item.distribution, change.before, change.after] for item in lock.components for change in item.requires]
+    return digest({"wheels": sorted(wheel.sha256 for wheel in lock.wheels), "changes": changes, "asked": list(asked)})
 
 
-def text(target: str, wheels: Sequence[Wheel], requires: Requires) -> str:
-    """The file's bytes: the same requirements give the same text."""
+def text(lock: Lock, asked: Sequence[str], requires: Requires) -> str:
+    """The file's bytes: the same requirements give the same text. ``asked``: the target's own requirements."""
     said = {name: list(texts) for name, texts in sorted(requires.items()) if texts}
-    return lockform.text(HEADER, SCHEMA, {"target": target, "wheels": checksum(wheels), "requires": said})
+    return lockform.text(HEADER, SCHEMA, {"target": lock.target, "from": checksum(lock, asked), "requires": said})
 
 
-def read(repo: Path, target: str, wheels: Sequence[Wheel]) -> dict[str, tuple[str, ...]]:
-    """Distribution → its requirements; of those wheels, or it is a :class:`LockError`."""
-    path = path_of(repo, target)
-    refresh = f"run `nox -s lock -- --target {target}`"
+def read(repo: Path, lock: Lock, asked: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Distribution → its requirements; those that follow from this lock, or it is a :class:`LockError`."""
+    path = path_of(repo, lock.target)
+    refresh = f"run `nox -s lock -- --target {lock.target}`"
     name = str(path.relative_to(repo))
     data = lockform.read(path, name=name, schema=SCHEMA, refresh=refresh)
-    if data["wheels"] != checksum(wheels):
-        raise LockError(f"{name} is stale", why=f"lock/{target}.toml has other wheels", todo=refresh)
+    if data["from"] != checksum(lock, asked):
+        raise LockError(
+            f"{name} is stale", why=f"lock/{lock.target}.toml is not the one that it was made for", todo=refresh
+        )
     return {key: tuple(texts) for key, texts in data.get("requires", {}).items()}

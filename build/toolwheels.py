@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build import index, wheeltags
+from build.canonical import digest
 from build.download import Download
 from build.errors import LockError, ResolveError
 
 LOCK = Path("lock") / "python.txt"
+HEADER = "# Written by `./nox -s tools` from python.in. Not to be edited: `./nox -s lock -- --check` sees it.\n"
 GLIBC = "manylinux_2_36"  # Debian 12's, the oldest system whose Python will do
 ENTRY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^ ;\\]+)(?: *; *(?P<marker>[^\\]+?))? *\\?$")
 HASH = re.compile(r"^ +--hash=sha256:(?P<sha256>[0-9a-f]{64})(?: *\\)?$")
@@ -29,6 +31,22 @@ class Tool:
     version: str
     marker: str
     hashes: frozenset[str]
+
+
+def stamp(wanted: str, locked: str) -> str:
+    """The checksum that ``lock/python.txt`` states: over ``lock/python.in`` and its own lines but comments."""
+    lines = [line for line in locked.splitlines() if line.strip() and not line.startswith("#")]
+    return digest({"wanted": wanted, "locked": lines})
+
+
+def stated(locked: str) -> str:
+    """The checksum in the header of ``lock/python.txt``; empty where there is none."""
+    return next((line.split()[-1] for line in locked.splitlines() if line.startswith("# checksum: ")), "")
+
+
+def text(wanted: str, locked: str) -> str:
+    """``lock/python.txt`` as it is kept: uv's lines below a header of ours."""
+    return f"{HEADER}# checksum: {stamp(wanted, locked)}\n{locked}"
 
 
 def read(repo: Path) -> tuple[Tool, ...]:

@@ -50,6 +50,21 @@ def test_an_action_that_nobody_locked_is_named(repo):
     assert "docker/login-action/sub is not in [actions]" in found
 
 
+@pytest.mark.parametrize(
+    "line", ["{uses: x/y@v1}", '"uses": x/y@v1', "uses : x/y@v1", "uses:", "name: x, uses: y/z@v1"]
+)
+def test_what_is_not_understood_is_a_finding(repo, line):
+    workflow(repo, f"uses: actions/checkout@{COMMIT}  # v5.0.0", line)
+    assert len(list(actions.faults(repo, WANTED))) == 1
+
+
+@pytest.mark.parametrize("line", ["container: alpine:3", "image: alpine:3", '"image": alpine'])
+def test_a_container_needs_its_digest(repo, line):
+    workflow(repo, f"uses: actions/checkout@{COMMIT}  # v5.0.0", line)
+    (found,) = actions.faults(repo, WANTED)
+    assert "without a digest" in found
+
+
 def test_an_image_needs_its_digest(repo):
     workflow(repo, f"uses: actions/checkout@{COMMIT}  # v5.0.0", "uses: docker://alpine:3")
     (found,) = actions.faults(repo, WANTED)

@@ -1,24 +1,15 @@
 """`lock -- --check`: what it finds in rendered Dockerfiles, in our Python tools and between locks."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from build import lockcheck, lockfile, requireslock, steps
+from build import lockcheck, lockfile, requireslock, steps, toolwheels
 from build.errors import LockError
 from build.intent import read_intent
-from build.models import Settings
+from build.models import RequirementChange, Settings
 from build.settings import REPO
-
-GOOD = """\
-# Rendered
-FROM --platform=$BUILDPLATFORM scratch AS builder
-ADD builder.tar /
-FROM --platform=linux/arm64 scratch AS rootfs
-FROM --platform=linux/arm64 rootfs AS runtime
-RUN --network=none --mount=type=bind,from=builder,target=/mnt/builder \\
-    --mount=type=bind,from=layer-other,target=/mnt/wheels ["x"]
-"""
 
 
 @pytest.fixture
@@ -39,48 +30,72 @@ def test_our_own_locks_have_no_contradiction_and_need_no_store(settings, target)
     assert not (settings.store / "blobs").exists()
 
 
-def test_a_good_dockerfile_has_no_faults():
-    assert list(lockcheck.template_faults(GOOD, ["other"])) == []
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("scratch AS rootfs", "debian:trixie AS rootfs", "based on debian:trixie"),
-        ("scratch AS rootfs", "debian@sha256:00 AS rootfs", "based on debian@sha256:00"),
-        ("from=builder,", "from=python:3.13,", "copies from python:3.13"),
-        ("ADD builder.tar /", "ADD https://example.invalid/x.tar /", "an address in it: https://example.invalid/x.tar"),
-        ("ADD builder.tar /", "COPY --from=busybox /bin/sh /bin/sh", "copies from busybox"),
-        ("# Rendered", "# syntax=docker/dockerfile:1", "an address in it: # syntax=docker/dockerfile:1"),
-        ("from=layer-other,", "from=builder,", "no step of the Dockerfile installs the layer 'other'"),
-    ],
-)
-def test_what_a_dockerfile_takes_in_that_no_lock_names_is_found(old, new, said):
-    assert old in GOOD
-    assert any(said in text for text in lockcheck.template_faults(GOOD.replace(old, new), ["other"]))
-
-
 def test_a_template_with_a_base_image_is_found(settings):
     path = settings.repo / "dockerfiles" / "rootfs.j2"
     path.write_text(path.read_text().replace("linux/arm64 scratch", "linux/arm64 debian:trixie"))
     assert findings(settings) == ["tiny: the Dockerfile is based on debian:trixie, which no lock names"]
 
 
-def test_python_tools_that_drifted_from_their_list_are_found():
-    wanted = "nox  # why\nuv==0.13.9\nnew-tool\n\n# a comment\n"
-    locked = "nox==1 \\\n    --hash=sha256:aa\nuv==0.13.8 \\\n    --hash=sha256:bb\nbare==1\n"
-    found = list(lockcheck.python_faults(wanted, locked))
-    assert [text.split(" (")[0] for text in found] == [
-        "lock/python.txt is stale: uv is 0.13.8, lock/python.in wants ==0.13.9",
-        "lock/python.txt is stale: it has no new-tool, which lock/python.in names",
-        "lock/python.txt: bare==1 has no hash",
+def tools_with(settings, old="", new="", *, stamped=True):
+    """The findings once python.txt was changed, with or without the checksum of what it then says."""
+    folder = settings.repo / "lock"
+    wanted, path = (folder / "python.in").read_text(), folder / "python.txt"
+    assert old in path.read_text()
+    body = "".join(line for line in path.read_text().splitlines(True) if not line.startswith("#"))
+    changed = body.replace(old, new, 1)
+    path.write_text(toolwheels.text(wanted, changed) if stamped else path.read_text().replace(old, new, 1))
+    return findings(settings)
+
+
+def test_our_tools_as_they_are_have_no_faults(settings):
+    assert tools_with(settings) == []
+
+
+@pytest.mark.parametrize(
+    "new", ["annotated-types==0.8.1", f"evil==1.0 \\\n    --hash=sha256:{'0' * 64}\nannotated-types==0.8.0"]
+)
+def test_an_edited_list_of_tools_is_seen(settings, new):
+    found = tools_with(settings, "annotated-types==0.8.0", new, stamped=False)
+    assert found == ["lock/python.txt is stale, or was edited: run `./nox -s tools`"]
+
+
+@pytest.mark.parametrize("line", ["--extra-index-url https://evil.example/", "evil>=1", "evil @ file:///x"])
+def test_what_a_list_of_tools_may_not_hold_ends_the_check(settings, line):
+    with pytest.raises(LockError, match="cannot be read"):
+        tools_with(settings, "annotated-types==", f"{line}\nannotated-types==")
+
+
+def test_a_tool_that_is_taken_off_the_list_makes_it_stale(settings):
+    path = settings.repo / "lock" / "python.in"
+    path.write_text(path.read_text().replace("hypothesis ", "# "))
+    assert findings(settings) == ["lock/python.txt is stale, or was edited: run `./nox -s tools`"]
+
+
+def test_a_tool_that_the_lock_lacks_is_named(settings):
+    path = settings.repo / "lock" / "python.in"
+    path.write_text(path.read_text() + "new-tool\nnox<2\n")
+    found = tools_with(settings)
+    assert "lock/python.in requires new-tool, and it is not locked" in found
+    assert any("lock/python.in requires nox<2, and locked is" in text for text in found)
+
+
+def test_locks_of_nothing_are_named(settings):
+    shutil.copy(settings.repo / "lock" / "tiny.toml", settings.repo / "lock" / "old.toml")
+    shutil.copy(settings.repo / "lock" / "debs" / "tiny-arm64.toml", settings.repo / "lock" / "debs" / "old-arm64.toml")
+    assert findings(settings) == [
+        "lock/old.toml is of no target: delete it",
+        "lock/debs/old-arm64.toml is of no root: delete it",
     ]
 
 
+def test_a_machine_without_its_uv_is_named(settings):
+    job = steps.load(settings, "tiny")
+    without = replace(job, lock=replace(job.lock, tools=job.lock.tools[:1]))
+    assert "tiny: no uv is locked for a aarch64 that builds" in list(lockcheck.findings(settings, without))
+
+
 def test_uv_that_differs_between_the_three_places_is_found(settings):
-    path = settings.repo / "lock" / "python.txt"
-    path.write_text(path.read_text().replace("uv==0.13.9", "uv==0.13.8"))
-    found = findings(settings)
+    found = tools_with(settings, "uv==0.13.9", "uv==0.13.8")
     assert any("tools.uv of lock/targets.toml is 0.13.9, lock/python.txt has 0.13.8" in text for text in found)
 
 
@@ -91,10 +106,20 @@ def test_a_workflow_with_an_action_nobody_locked_is_found(settings):
         findings(settings)
 
 
+def test_requirements_of_another_series_are_stale(settings):
+    job = steps.load(settings, "tiny")
+    change = RequirementChange(before="markupsafe>=2.0", after="markupsafe>=1.0")
+    loose = replace(job.lock, components=tuple(replace(item, requires=(change,)) for item in job.lock.components))
+    path = requireslock.path_of(settings.repo, "tiny")
+    path.write_text(requireslock.text(loose, job.target.requirements, {}))
+    with pytest.raises(LockError, match="stale"):
+        findings(settings)
+
+
 def test_requirements_of_other_wheels_are_stale(settings):
     job = steps.load(settings, "tiny")
     path = requireslock.path_of(settings.repo, "tiny")
-    path.write_text(requireslock.text("tiny", job.lock.wheels[:1], {}))
+    path.write_text(requireslock.text(replace(job.lock, wheels=job.lock.wheels[:1]), job.target.requirements, {}))
     with pytest.raises(LockError, match="stale"):
         findings(settings)
 
@@ -102,7 +127,7 @@ def test_requirements_of_other_wheels_are_stale(settings):
 def test_a_requirement_that_the_locked_version_does_not_meet_is_found(settings):
     job = steps.load(settings, "tiny")
     path = requireslock.path_of(settings.repo, "tiny")
-    path.write_text(requireslock.text("tiny", job.lock.wheels, {"jinja2": ("markupsafe>=9",)}))
+    path.write_text(requireslock.text(job.lock, job.target.requirements, {"jinja2": ("markupsafe>=9",)}))
     (found,) = findings(settings)
     assert "jinja2" in found
     assert "markupsafe>=9" in found

@@ -43,6 +43,9 @@ def test_writing_the_same_again_changes_nothing(path):
         ("schema = 3", "schema = 2", "edited by hand"),
         ('checksum = "', 'checksum = "0', "edited by hand"),
         ("b = 2", "b = ", "not TOML"),
+        ("schema = 3\n", "", "edited by hand"),
+        ("b = 2", "b = 2026-01-01", "edited by hand"),
+        ("b = 2", "b = nan", "edited by hand"),
     ],
 )
 def test_an_edit_by_hand_is_seen(path, old, new, said):

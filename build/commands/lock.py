@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,8 @@ from build.errors import InconsistentLockError, UsageError
 from build.intent import Intent, read_intent
 from build.locking import Wish
 from build.models import Settings
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--as-of", metavar="DATE", type=instant,
-        help="resolve as the index and the Debian archive stood at the end of that day (UTC), or at that time",
+        help="resolve as the index and the Debian archive stood at the end of that day (UTC), or at that time; "
+        "with --upgrade PACKAGE, those wheels alone",
     )  # fmt: skip
     parser.add_argument("--check", action="store_true", help="write nothing: is every lock fresh, whole, consistent?")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
@@ -38,11 +42,11 @@ def instant(text: str) -> datetime:
     ('2026-09-02T00:00:00+00:00', '2026-09-01T12:00:00+00:00')
     """
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
+        found = datetime.fromisoformat(text if _DATE.match(text) else "")
+        if len(text) == len("2026-09-01"):
+            found += timedelta(days=1)
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"'{text}' is no date like 2026-09-01 or 2026-09-01T12:00:00Z") from error
-    if len(text) == len("2026-09-01"):
-        found += timedelta(days=1)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
