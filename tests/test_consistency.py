@@ -6,7 +6,7 @@ import pytest
 
 from build import consistency
 from build.lockfile import read_lock
-from build.models import Deb, DebSet, GitSource, Lock, Override, Submodule, Wheel
+from build.models import Deb, DebSet, External, GitSource, Lock, Override, PatchRef, Submodule, Wheel
 from build.settings import REPO
 
 SHA = "ab" * 32
@@ -64,6 +64,38 @@ def test_a_commit_without_its_tree_is_named_down_to_submodules():
     assert list(consistency.incomplete(with_git)) == [
         "component jinja2: no commit",
         "component jinja2, submodule csrc/cutlass: no tree",
+    ]
+
+
+def test_tools_of_the_build_need_hash_and_size_too():
+    bad = lock(wheel("a", "1"), tools=(wheel("uv", "1", sha256="", size=0),))
+    assert list(consistency.incomplete(bad)) == ["uv-1-py3-none-any.whl: no sha256", "uv-1-py3-none-any.whl: no size"]
+
+
+def test_a_source_archive_needs_hash_and_size_too():
+    ours = read_lock(REPO, "tiny")
+    (item,) = ours.components
+    bad = replace(ours, components=(replace(item, archive=replace(item.archive, sha256="AB" * 32, size=-1)),))
+    file = item.archive.file
+    assert list(consistency.incomplete(bad)) == [f"{file}: no sha256", f"{file}: no size"]
+
+
+@pytest.mark.parametrize("sha256", ["", "ab", "AB" * 32, SHA + "0"])
+def test_a_patch_without_its_hash_is_named(sha256):
+    patches = tuple(PatchRef(component="vllm", file=file, sha256=SHA) for file in ("0001-a.patch", "0002-b.patch"))
+    bad = lock(wheel("a", "1"), patches=(patches[0], replace(patches[1], sha256=sha256)))
+    assert list(consistency.incomplete(bad)) == ["patch vllm/0002-b.patch: no sha256"]
+
+
+def test_an_external_without_commit_or_tree_is_named_down_to_submodules():
+    inner = Submodule(path="third_party/x", url="x", commit="v1.0", tree=COMMIT)
+    good = GitSource(url="u", tag="v1", commit=COMMIT, tree=COMMIT)
+    sources = {"a": good, "b": replace(good, commit="main"), "c": replace(good, tree="", submodules=(inner,))}
+    externals = tuple(External(name=name, source=source) for name, source in sources.items())
+    assert list(consistency.incomplete(lock(wheel("a", "1"), externals=externals))) == [
+        "external b: no commit",
+        "external c: no tree",
+        "external c, submodule third_party/x: no commit",
     ]
 
 
@@ -143,3 +175,16 @@ def test_a_root_with_another_python_or_an_older_glibc_is_named():
 def test_a_deb_of_another_architecture_is_named():
     (found,) = consistency.incomplete_debs(replace(debset(("a", "1"), arch="amd64"), arch="arm64"))
     assert "for amd64" in found
+
+
+def test_a_deb_without_hash_or_size_is_named():
+    good = debset(("a", "1"), ("b", "2"), ("c", "3"))
+    first, second, third = good.debs
+    bad = replace(good, debs=(first, replace(second, sha256="ab"), replace(third, size=0)))
+    assert list(consistency.incomplete_debs(bad)) == ["b_2_arm64.deb: no sha256", "c_3_arm64.deb: no size"]
+
+
+def test_a_deb_for_all_architectures_is_as_good_as_one_for_the_root_s():
+    good = debset(("a", "1"), ("b", "2"))
+    both = replace(good, debs=(replace(good.debs[0], arch="all"), good.debs[1]))
+    assert list(consistency.incomplete_debs(both)) == []
