@@ -41,6 +41,10 @@ def test_our_own_locks_are_whole(target):
     assert found == []
 
 
+def test_a_lock_without_any_wheel_is_named():
+    assert list(consistency.incomplete(lock())) == ["no wheel is locked"]
+
+
 def test_what_has_no_hash_or_no_size_is_named():
     found = list(consistency.incomplete(lock(wheel("a", "1", sha256="ab"), wheel("b", "1", size=0))))
     assert found == ["a-1-py3-none-any.whl: no sha256", "b-1-py3-none-any.whl: no size"]
@@ -127,6 +131,11 @@ def test_a_wheel_for_the_target_fits(tags):
     assert list(consistency.misnamed(lock(wheel("a", "1", tags=tags)))) == []
 
 
+def test_a_tool_is_what_its_row_says_for_whatever_machine_it_is():
+    tools = (wheel("uv", "1", tags="py3-none-manylinux_2_17_x86_64"), wheel("uv", "2", file="uv-1-py3-none-any.whl"))
+    assert list(consistency.misnamed(lock(tools=tools))) == ["uv 2: the file is uv-1-py3-none-any.whl"]
+
+
 def test_two_cuda_minor_versions_are_named_with_their_parts():
     mixed = lock(
         wheel("nvidia-cuda-nvcc", "13.5.37"), wheel("nvidia-cuda-runtime", "13.0.96"), wheel("nvidia-cublas", "13.1.1")
@@ -135,6 +144,12 @@ def test_two_cuda_minor_versions_are_named_with_their_parts():
     assert "CUDA 13.0: nvidia-cuda-runtime 13.0.96" in found
     assert "CUDA 13.5: nvidia-cuda-nvcc 13.5.37" in found
     assert "cublas" not in found
+
+
+def test_wheels_named_for_a_cuda_major_are_parts_of_a_toolkit_too():
+    mixed = lock(wheel("nvidia-cuda-nvcc-cu12", "12.8.93"), wheel("nvidia-cuda-runtime-cu12", "12.9.79"))
+    (found,) = consistency.mixed_cuda(mixed)
+    assert "CUDA 12.8: nvidia-cuda-nvcc-cu12 12.8.93" in found
 
 
 def test_libraries_that_count_for_themselves_are_no_second_toolkit():
@@ -160,6 +175,12 @@ def test_an_override_that_overrides_nothing_is_named():
     (found,) = consistency.idle_overrides(overriding("quack_kernels==0.5"), {"vllm": ("numpy",)})
     assert "overrides nothing" in found
     assert list(consistency.idle_overrides(overriding("quack_kernels==0.5"), {"vllm": ("quack-kernels",)})) == []
+
+
+def test_a_wheel_that_nothing_requires_is_named():
+    ours = lock(wheel("a", "1"), wheel("b-c", "1"), wheel("d", "1"))
+    found = list(consistency.idle_wheels(ours, {"a": ("B_C>=1",), "lock/targets.toml": ("a[x]",)}))
+    assert found == ["d is locked, and nothing requires it"]
 
 
 def test_a_root_with_another_python_or_an_older_glibc_is_named():

@@ -180,6 +180,12 @@ def test_our_python_tools_are_checked(settings):
     assert any("new-tool" in text and "lock/python.in" in text for text in found_shared(settings))
 
 
+def test_our_python_tools_are_checked_for_edits(settings):
+    path = settings.repo / "lock" / "python.in"
+    path.write_text(path.read_text() + "# one more comment\n")
+    assert found_shared(settings) == ["lock/python.txt is stale, or was edited: run `./nox -s tools`"]
+
+
 def test_our_own_uv_is_checked(settings):
     tools = read_intent(settings.repo).tools.model_copy(update={"uv": "0.1"})
     (found,) = found_shared(settings, tools=tools)
@@ -188,7 +194,9 @@ def test_our_own_uv_is_checked(settings):
 
 def test_stray_locks_are_looked_for(settings):
     shutil.copy(settings.repo / "lock" / "tiny.toml", settings.repo / "lock" / "old.toml")
-    assert found_shared(settings) == ["lock/old.toml is of no target: delete it"]
+    shutil.copy(deblock.path_of(settings.repo, "tiny", "arm64"), deblock.path_of(settings.repo, "old", "arm64"))
+    said = ["lock/old.toml is of no target: delete it", "lock/debs/old-arm64.toml is of no root: delete it"]
+    assert found_shared(settings) == said
 
 
 def test_actions_are_checked(settings):
