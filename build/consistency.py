@@ -12,8 +12,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from build import wheeltags
 from build.models import Artifact, DebSet, GitSource, Lock, Wheel
 
-SHA256 = re.compile(r"^[0-9a-f]{64}$")
-GIT_ID = re.compile(r"^[0-9a-f]{40}$")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+GIT_ID = re.compile(r"[0-9a-f]{40}")
 
 # The parts of a CUDA toolkit whose versions begin with the toolkit's own (CUDA Toolkit release notes, table of
 # component versions; cuBLAS, cuFFT and the like count for themselves): compiler, headers, runtime, run-time compiler.
@@ -39,7 +39,7 @@ def incomplete(lock: Lock) -> Iterator[str]:
     counts = Counter(wheel.name for wheel in lock.wheels)
     yield from (f"{name}: locked {count} times" for name, count in sorted(counts.items()) if count > 1)
     for patch in lock.patches:
-        if not SHA256.match(patch.sha256):
+        if not SHA256.fullmatch(patch.sha256):
             yield f"patch {patch.component}/{patch.file}: no sha256"
 
 
@@ -53,7 +53,7 @@ def incomplete_debs(debset: DebSet) -> Iterator[str]:
 
 def _artifacts(artifacts: Sequence[Artifact]) -> Iterator[str]:
     for item in artifacts:
-        if not SHA256.match(item.sha256):
+        if not SHA256.fullmatch(item.sha256):
             yield f"{item.file}: no sha256"
         if item.size <= 0:
             yield f"{item.file}: no size"
@@ -63,9 +63,9 @@ def _commits(what: str, source: GitSource) -> Iterator[str]:
     pinned = [(what, source.commit, source.tree)]
     pinned += [(f"{what}, submodule {item.path}", item.commit, item.tree) for item in source.submodules]
     for name, commit, tree in pinned:
-        if not GIT_ID.match(commit):
+        if not GIT_ID.fullmatch(commit):
             yield f"{name}: no commit"
-        if not GIT_ID.match(tree):
+        if not GIT_ID.fullmatch(tree):
             yield f"{name}: no tree"
 
 

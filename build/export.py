@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from build.models import GitSource, Settings
 
 SCHEMA = 1
 SUMS = "SHA256SUMS"
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 HEADER = "# Written by `nox -s fetch -- --export`. What this folder was made for; README.txt says how to use it.\n"
 WORKERS = 4
 SLACK = 1 << 16  # bytes for each file: clusters of a large stick
@@ -78,6 +80,12 @@ def facts(repo: Path, target: str, chain_id: str, machines: Sequence[str], pytho
 
 def places(files: Sequence[Download], wheels: Sequence[Download]) -> dict[str, Download]:
     """Path in a folder → the file: ``files`` by hash as in a store, the tools' ``wheels`` by name for pip."""
+    if strange := [item.file for item in wheels if not FILE_NAME.fullmatch(item.file)]:
+        raise UsageError(
+            f"the index names a file that cannot be written: {strange[0]!r}",
+            why="the name of a wheel has letters, digits and ._+-! only",
+            todo="use another index",
+        )
     by_hash = {str(stores.blob(Path(), item.sha256)): item for item in files}
     return by_hash | {f"{exported.PYTHON}/{item.file}": item for item in wheels}
 
@@ -154,18 +162,23 @@ def _copy_all(store: Path, folder: Path, lacking: Mapping[str, Download], progre
 
 
 def _pack(settings: Settings, folder: Path, source: GitSource) -> str:
-    """The place in the folder of a source's packed tree, which is written where it is not there."""
+    """The place in the folder of a source's packed tree, written anew unless it is as an earlier export listed it."""
     place = f"{exported.SOURCES}/{gitsource.tree_id(source)}.tar"
-    if not (folder / place).is_file():
+    if not (folder / place).is_file() or _listed(folder).get(place) != file_sha256(folder / place):
         gitsource.pack(settings, source, folder)
     return place
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """Path → sha256, as ``SHA256SUMS`` of a folder has it."""
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines() if (folder / SUMS).is_file() else []
+    return {path: sha256 for sha256, _, path in (line.partition("  ") for line in lines)}
 
 
 def _describe(folder: Path, wanted: Mapping[str, Download], packed: Sequence[str], known: Facts) -> None:
     """Write what the folder is for, for people and for sha256sum; what an earlier export wrote stays listed."""
     sums = {path: item.sha256 for path, item in wanted.items()} | {path: file_sha256(folder / path) for path in packed}
-    listed = (folder / SUMS).read_text(encoding="utf-8").splitlines() if (folder / SUMS).is_file() else []
-    for sha256, _, path in (line.partition("  ") for line in listed):
+    for path, sha256 in _listed(folder).items():
         if path not in sums and (folder / path).is_file():
             sums[path] = sha256
     said = {**asdict(known), "files": len(wanted), "bytes": sum(item.size for item in wanted.values())}

@@ -218,7 +218,7 @@ def _unpacked(settings: Settings, what: str, source: GitSource, scratch: Path) -
         raise OfflineError(
             f"the commit {source.commit[:12]} of {what} is not in the store and --offline was asked for",
             why="; ".join(faults),
-            todo="run `nox -s fetch` where there is a network, then again; or name an exported folder (--exported DIR)",
+            todo="run `nox -s checkout -- --from git` where there is a network, then again",
         )
     return None
 

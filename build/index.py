@@ -156,7 +156,7 @@ def _compile(
             "--output-file", out.name, "requirements.txt",
         ]  # fmt: skip
         try:
-            said = run(argv, env=_environment(), cwd=folder, timeout=LIMIT_SECONDS).stderr
+            said = run(argv, env=uv_environment(), cwd=folder, timeout=LIMIT_SECONDS).stderr
         except CommandError as error:
             if dated:
                 _require_times(error.output)
@@ -166,7 +166,8 @@ def _compile(
         return list(tomllib.loads(out.read_text(encoding="utf-8"))["packages"])
 
 
-def _environment() -> dict[str, str]:
+def uv_environment() -> dict[str, str]:
+    """uv's environment without what would change a resolution; how an index is reached stays the user's."""
     return {name: value for name, value in network_env().items() if name not in NOT_THE_USERS}
 
 
@@ -194,7 +195,7 @@ def _file(package: Mapping[str, Any], file: Mapping[str, Any], *, sdist: bool) -
     return Found(
         name=package["name"],
         version=package["version"],
-        file=unquote(url.split("#")[0].split("?")[0].rsplit("/", 1)[-1]),
+        file=unquote(url.split("#")[0].split("?")[0]).rsplit("/", 1)[-1],  # unquoted first: a name has no slash
         sha256=file.get("hashes", {}).get("sha256", ""),
         size=file.get("size", 0),
         uploaded=int(uploaded.timestamp()) if isinstance(uploaded, datetime) else 0,

@@ -66,7 +66,8 @@ def receive(
     Raises :class:`Refused`; ``part`` then keeps what may still be right. Ends early once ``stop`` is set.
     """
     resumed = part.exists()
-    for attempt in range(TRIES):
+    attempt = 0
+    while True:
         if stop.is_set():
             raise Refused("stopped")
         try:
@@ -76,6 +77,7 @@ def receive(
             if attempt == TRIES - 1:
                 raise Refused(f"{_place(url)}: {_short(error)} ({TRIES} tries)") from error
             time.sleep(BACKOFF_SECONDS * 2**attempt)
+            attempt += 1
         except Wrong:
             if not resumed:
                 raise

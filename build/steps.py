@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build import deblock, debs, download, host, index, lockfile, patched, roots, series, store
+from build import deblock, debs, download, gitsource, host, index, lockfile, patched, roots, series, store
 from build.console import human_bytes, step, transfer
 from build.download import Download
 from build.errors import LockError
@@ -210,6 +210,8 @@ def uv_program(settings: Settings, wheel: Wheel) -> Path:
 
 def fetch_all(job: Job, machines: Sequence[str] = ()) -> int:
     """Everything that a build of the target on such machines (default: this one) needs, into the store; the bytes."""
+    for source in sources(job):
+        gitsource.ensure(job.settings, source.url, source)
     count = fetch_python(job.settings, python_files(job, machines), environments(job, machines))
     return count + sum(host.fetch_debs(job.settings, item) for item in job.debsets(machines or this_machine()))
 

@@ -227,6 +227,14 @@ def test_bytes_of_an_earlier_run_are_not_blamed_on_the_place(tmp_path, host):
     assert [said for _, said in Handler.seen] == ["bytes=1000000-", ""]
 
 
+def test_bytes_of_an_earlier_run_are_started_anew_even_at_the_last_try(tmp_path, host):
+    part = tmp_path / "partial" / SHA256
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 1_000_000)
+    download.fetch(tmp_path, [item(f"{host}/status/4/a")])
+    assert store.blob(tmp_path, SHA256).read_bytes() == DATA
+
+
 def test_the_ca_bundle_of_the_other_tools_is_used(monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)

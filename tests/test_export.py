@@ -76,6 +76,12 @@ def test_a_wheel_may_be_wanted_by_hash_and_by_name(settings, tmp_path):
     assert (tmp_path / "stick/python" / item.file).read_bytes() == b"uv" * 1_000_000
 
 
+@pytest.mark.parametrize("name", ["../a.whl", "a/b.whl", ".a.whl", "a\n.whl", ""])
+def test_a_name_that_leaves_the_folder_is_refused(name):
+    with pytest.raises(UsageError, match="cannot be written"):
+        export.places((), [Download(file=name, sha256="0" * 64, size=1, urls=())])
+
+
 def test_a_second_export_copies_only_what_is_missing(settings, wanted, tmp_path):
     folder = tmp_path / "stick"
     write(settings, folder, wanted)

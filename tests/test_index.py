@@ -57,6 +57,13 @@ def test_a_file_is_what_a_lock_keeps_of_it():
     assert (found.file, found.size, found.sha256, found.uploaded) == ("a+b-1-py3-none-any.whl", 3, "ab", 0)
 
 
+def test_a_file_name_has_no_folder_in_it_however_the_address_is_written():
+    found = index._file(
+        {"name": "a", "version": "1"}, {**WHEEL, "url": "https://x/p/..%2F..%2Fa-1-py3-none-any.whl"}, sdist=False
+    )
+    assert found.file == "a-1-py3-none-any.whl"
+
+
 def test_preferences_are_a_pylock():
     said = tomllib.loads(index._preferences([("torch", "2.13.0")]))
     assert said["packages"] == [{"name": "torch", "version": "2.13.0"}]

@@ -82,8 +82,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def keep_locked(settings: Settings, *, dry_run: bool) -> int:
     """Remove what no lock names; what it was, and the sizes before and after."""
-    named = kept.read(settings)
     with store.alone(settings.store):
+        named = kept.read(settings)
         found = kept.strays(settings, named)
         before = {kind: bytes_of([settings.store / kind]) for kind in found}
         everything = [path for paths in found.values() for path in paths]

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Fetch what one target needs; export it; or verify the store."""
     if args.verify:
-        if args.export or args.target or args.machine:
+        if args.export or args.target or args.machine or args.python:
             raise UsageError("--verify reads the whole store", todo="leave the other options out")
         return verify(settings)
     if args.python and not args.export:

@@ -5,10 +5,11 @@ and Python that the launcher starts on. What is locked stays as it is unless --u
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
-from build import index, lockform, proc, toolwheels
+from build import index, lockform, proc, toolwheels, uvconfig
 from build.console import step
 from build.models import Settings
 
@@ -26,13 +27,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with tempfile.TemporaryDirectory(prefix="tools-") as scratch, step("resolve lock/python.in"):
         made = Path(scratch) / "python.txt"
         made.write_bytes(kept.read_bytes())
+        config = Path(scratch) / "uv.toml"
+        config.write_text(uvconfig.text(os.environ), encoding="utf-8")
         proc.run(
             [
                 index.uv_binary(), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes",
                 "--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--no-annotate",
-                "python.in", "--output-file", made, *upgrade,
+                "--config-file", config, "python.in", "--output-file", made, *upgrade,
             ],
-            env=proc.network_env(),
+            env=index.uv_environment(),
             cwd=folder,
         )  # fmt: skip
         text = toolwheels.text((folder / "python.in").read_text(encoding="utf-8"), made.read_text(encoding="utf-8"))
