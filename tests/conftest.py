@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests import indexkit, lockkit
 from tests.guard import GUARD
 
 KINDS = ("engine", "slow")
@@ -62,3 +63,11 @@ def _world(request, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(GUARD, "writable", (f"{base}/",))
     monkeypatch.setattr(GUARD, "active", True)
     yield
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, capsys):
+    with indexkit.serve() as index:
+        for name, value in indexkit.environment(index, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        yield lockkit.World(tmp_path, index, capsys)
