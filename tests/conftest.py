@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests import indexkit, lockkit
+from tests import gitkit, indexkit, lockkit
 from tests.guard import GUARD
 
 KINDS = ("engine", "slow")
@@ -71,3 +71,21 @@ def world(tmp_path, monkeypatch, capsys):
         for name, value in indexkit.environment(index, tmp_path).items():
             monkeypatch.setenv(name, value)
         yield lockkit.World(tmp_path, index, capsys)
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """A repository with the tag v1 at its older commit."""
+    made = gitkit.repository(tmp_path / "srv/a", {"pkg/a.py": b"a = 1\n", "run.sh": b"#!/bin/sh\n"}).tag("v1")
+    return made.commit({"pkg/a.py": b"a = 2\n"}, "newer")
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A repository with a submodule in a submodule, by relative URLs, the inner one with a program in it."""
+    inner = gitkit.repository(tmp_path / "srv/org/inner", {"inner.txt": b"i\n"})
+    middle = gitkit.repository(tmp_path / "srv/org/middle", {"middle.txt": b"m\n"}).submodule(
+        "deps/in", "../inner", inner
+    )
+    outer = gitkit.repository(tmp_path / "srv/outer", {"outer.txt": b"o\n"})
+    return outer.submodule("third/mid", "../org/middle", middle).tag("v1"), middle, inner
