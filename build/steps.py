@@ -210,8 +210,7 @@ def uv_program(settings: Settings, wheel: Wheel) -> Path:
 
 def fetch_all(job: Job, machines: Sequence[str] = ()) -> int:
     """Everything that a build of the target on such machines (default: this one) needs, into the store; the bytes."""
-    for source in sources(job):
-        gitsource.ensure(job.settings, source.url, source)
+    fetch_sources(job)
     count = fetch_python(job.settings, python_files(job, machines), environments(job, machines))
     return count + sum(host.fetch_debs(job.settings, item) for item in job.debsets(machines or this_machine()))
 
@@ -227,6 +226,12 @@ def sources(job: Job) -> tuple[GitSource, ...]:
     """The trees that a build takes from git: components of which no archive is locked, and external sources."""
     components = (item.git for item in job.lock.components if item.archive is None)
     return (*(source for source in components if source is not None), *(item.source for item in job.lock.externals))
+
+
+def fetch_sources(job: Job) -> None:
+    """Those trees, with their submodules, into the store."""
+    for source in sources(job):
+        gitsource.ensure(job.settings, source.url, source)
 
 
 def missing_files(job: Job) -> tuple[Download, ...]:

@@ -2,11 +2,8 @@
 
 import pytest
 
-from build import drafts
-from build.errors import (
-    GoneCommitError,
-    MovedTagError,
-)
+from build import drafts, gitsource, steps
+from build.errors import GoneCommitError, MovedTagError
 from build.lockfile import read_lock
 from tests import gitkit
 from tests.lockkit import MODULE, PINS
@@ -113,6 +110,9 @@ def test_external_sources_are_locked_with_their_submodules(world, tmp_path):
     world.lock()
     (external,) = read_lock(world.repo, "demo").externals
     assert (external.name, external.source.commit, external.source.tree) == ("cutlass", outer.head, outer.tree)
+    steps.fetch_sources(steps.load(world.settings, "demo"))
+    tree = world.settings.store / "trees" / gitsource.tree_id(external.source)
+    assert (tree / "deps" / "inner" / "i.h").read_bytes() == b"i"
     (nested,) = external.source.submodules
     assert (nested.path, nested.commit, nested.tree) == ("deps/inner", inner.head, inner.tree)
     world.lock(check=True)
