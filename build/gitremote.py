@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from build import proc
 from build.errors import CommandError, GoneCommitError, LockError, NetworkError
+from build.gitlocal import PLAIN, nobodys
 from build.giturl import PROTOCOLS, require_url, shown
 
 ANSWER_SECONDS = 60.0  # for a remote to say what refs it has
@@ -31,8 +32,6 @@ USERS_NAMES = (
     "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "GNUPGHOME",
     "GIT_ASKPASS", "GIT_SSH", "GIT_SSH_VARIANT", "GH_TOKEN", "GH_CONFIG_DIR",
 )  # fmt: skip
-# gitattributes(5): this file outranks those in the tree. No line ends, no $Id$, no filters, no other encodings.
-PLAIN = "* -text -ident -filter !working-tree-encoding\n"
 LACKING = ("not our ref", "unadvertised object", "couldn't find remote ref")
 
 T = TypeVar("T")
@@ -57,8 +56,8 @@ class Repository:
 
     def __init__(self, folder: Path, url: str) -> None:
         self._env = {"GIT_DIR": os.fspath(folder), "GIT_NO_REPLACE_OBJECTS": "1"}
-        _git("init", "--quiet", "--bare", "--template=", env={**_nobodys(folder), **self._env})
-        self._home = _nobodys(folder)
+        _git("init", "--quiet", "--bare", "--template=", env={**nobodys(folder), **self._env})
+        self._home = nobodys(folder)
         (folder / "info").mkdir()
         (folder / "info" / "attributes").write_text(PLAIN, encoding="ascii")
         self._own("config", "remote.origin.url", url)
@@ -188,11 +187,6 @@ def _git(*argv: str, env: Mapping[str, str], cwd: Path | None = None, timeout: f
             raise
         todo = "install git, or name a folder that `nox -s fetch -- --export` wrote (--exported DIR)"
         raise CommandError("git is not there", why=error.why, todo=todo, returncode=127) from error
-
-
-def _nobodys(folder: Path) -> dict[str, str]:
-    """An environment in which git finds no configuration but the repository's own."""
-    return {"HOME": os.fspath(folder), "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
 
 
 def _users() -> dict[str, str]:

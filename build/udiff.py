@@ -72,7 +72,7 @@ def _apply_file(name: str, change: FileChange, before: bytes | None) -> bytes | 
         if change.deleted:
             raise _already(name, change, "the file is gone")
         raise _refused(name, change, "the tree has no such file")
-    lines = _lines(before)
+    lines = split_lines(before)
     result: list[bytes] = []
     end = 0
     for hunk in change.hunks:
@@ -113,8 +113,8 @@ def _difference(hunk: Hunk, lines: list[bytes], start: int) -> str:
         if found != expected:
             break
     text = (
-        f"hunk {hunk.number}, line {start + index + 1}: expected {_line(expected)}, "
-        f"found {'the end of the file' if found is None else _line(found)}"
+        f"hunk {hunk.number}, line {start + index + 1}: expected {show_line(expected)}, "
+        f"found {'the end of the file' if found is None else show_line(found)}"
     )
     count = len(hunk.old)
     places = [at + 1 for at in range(len(lines) - count + 1) if tuple(lines[at : at + count]) == hunk.old]
@@ -124,10 +124,10 @@ def _difference(hunk: Hunk, lines: list[bytes], start: int) -> str:
     return text
 
 
-def _lines(data: bytes) -> list[bytes]:
+def split_lines(data: bytes) -> list[bytes]:
     r"""Lines with their newline; only ``\n`` ends a line.
 
-    >>> _lines(b"a\r\nb"), _lines(b"")
+    >>> split_lines(b"a\r\nb"), split_lines(b"")
     ([b'a\r\n', b'b'], [])
     """
     lines = [line + b"\n" for line in data.split(b"\n")]
@@ -140,7 +140,8 @@ def show(text: bytes) -> str:
     return repr(text.decode("utf-8", "replace"))
 
 
-def _line(line: bytes) -> str:
+def show_line(line: bytes) -> str:
+    """A line of a patch or a file, for a message."""
     return show(line.removesuffix(b"\n")) + ("" if line.endswith(b"\n") else " without a newline")
 
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -231,3 +232,77 @@ def without_git(folder):
     for name in ("sh", Path(sys.executable).name):
         (folder / name).symlink_to(shutil.which(name) or sys.executable)
     return os.fspath(folder)
+
+
+CONFIG = """
+[core]
+  autocrlf = true
+  eol = crlf
+  quotePath = true
+  attributesFile = {home}/attributes
+  excludesFile = {home}/excludes
+  hooksPath = {home}/hooks
+  fsmonitor = {home}/hooks/program
+  abbrev = 40
+[diff]
+  noprefix = true
+  mnemonicPrefix = true
+  algorithm = patience
+  external = {home}/hooks/program
+  interHunkContext = 20
+  context = 1
+  renames = copies
+  orderFile = {home}/order
+  indentHeuristic = false
+  suppressBlankEmpty = true
+  relative = true
+  submodule = log
+  wsErrorHighlight = all
+[diff "odd"]
+  textconv = {home}/hooks/program
+  command = {home}/hooks/program
+  xfuncname = "line .*"
+[filter "odd"]
+  clean = {home}/hooks/program
+  required = true
+[color]
+  ui = always
+  diff = always
+[i18n]
+  commitEncoding = latin1
+[init]
+  templateDir = {home}/template
+[include]
+  path = {home}/not-there
+[broken
+"""
+ATTRIBUTES = "* diff=odd filter=odd text eol=crlf ident working-tree-encoding=utf-16\n"
+
+
+def hostile(home):
+    """A home whose git is configured to spoil everything, and an environment to match.
+
+    Where a program of it was run there is a file ``was-run`` in it afterwards.
+    """
+    for name in ("hooks", "template/info", ".config/git"):
+        (home / name).mkdir(parents=True)
+    (home / "hooks/program").write_text(f"#!/bin/sh\ntouch {home}/was-run\necho spoiled\n")
+    (home / "hooks/program").chmod(stat.S_IRWXU)
+    for name in ("pre-commit", "commit-msg", "post-commit", "post-index-change"):
+        os.link(home / "hooks/program", home / "hooks" / name)
+    for name in ("attributes", ".config/git/attributes", "template/info/attributes"):
+        (home / name).write_text(ATTRIBUTES)
+    for name in ("excludes", ".config/git/ignore", "template/info/exclude"):
+        (home / name).write_text("*\n")
+    (home / "order").write_text("z*\n")
+    (home / ".gitconfig").write_text(CONFIG.format(home=home))
+    environment = {
+        "HOME": home, "XDG_CONFIG_HOME": home / ".config", "GIT_DIR": home / "nowhere", "GIT_WORK_TREE": home,
+        "GIT_INDEX_FILE": home / "index", "GIT_EXTERNAL_DIFF": home / "hooks/program", "GIT_DIFF_OPTS": "--unified=0",
+        "GIT_CONFIG_GLOBAL": home / ".gitconfig", "GIT_CONFIG_SYSTEM": home / ".gitconfig", "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "diff.noprefix", "GIT_CONFIG_VALUE_0": "true", "GIT_LITERAL_PATHSPECS": "1",
+        "GIT_CONFIG_PARAMETERS": "'diff.context=0'", "GIT_OBJECT_DIRECTORY": home / "objects", "LC_ALL": "de_DE.UTF-8",
+        "GIT_TEMPLATE_DIR": home / "template", "GIT_DEFAULT_HASH": "sha256", "GIT_TRACE": "1", "GIT_PAGER": "false",
+        "GIT_ATTR_SOURCE": "HEAD", "GIT_AUTHOR_DATE": "yesterday", "GIT_NAMESPACE": "n", "GIT_OPTIONAL_LOCKS": "1",
+    }  # fmt: skip
+    return {name: str(value) for name, value in environment.items()}

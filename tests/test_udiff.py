@@ -241,7 +241,7 @@ def check_perturbations(rng, patch, before, after) -> None:
     for change in patch.files:
         if change.created or change.deleted or not change.hunks:
             continue
-        lines = udiff._lines(before[change.path])
+        lines = udiff.split_lines(before[change.path])
         hunk = rng.choice(change.hunks)
         if hunk.old:
             at = hunk.old_start - 1 + rng.randrange(len(hunk.old))
