@@ -24,12 +24,11 @@ from build.models import (
     PatchRef,
     RequirementChange,
     SourceArchive,
-    Submodule,
     Unresolved,
     Wheel,
 )
 
-SCHEMA = 2
+SCHEMA = 3
 HEADER = "# Written by `nox -s lock`. Not to be edited: a build refuses a lock that was.\n"
 FILE_KEYS = ("name", "version", "file", "size", "sha256")
 
@@ -75,7 +74,7 @@ def known_sources(repo: Path, target: str) -> dict[str, GitSource]:
         data = tomllib.loads(lock_path(repo, target).read_text(encoding="utf-8"))
         tables = {f"components.{name}.git": item.get("git") for name, item in data.get("components", {}).items()}
         tables |= {f"externals.{name}": item for name, item in data.get("externals", {}).items()}
-        return {place: _git_source(table) for place, table in tables.items() if table}
+        return {place: lockform.git_source(table) for place, table in tables.items() if table}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -104,7 +103,7 @@ def _parse(data: Mapping[str, Any]) -> Lock:
         unresolved=tuple(Unresolved(**row) for row in data["unresolved"]),
         components=tuple(_component(name, table) for name, table in data.get("components", {}).items()),
         externals=tuple(
-            External(name=name, source=_git_source(table)) for name, table in data.get("externals", {}).items()
+            External(name=name, source=lockform.git_source(table)) for name, table in data.get("externals", {}).items()
         ),
     )
 
@@ -115,19 +114,13 @@ def _component(name: str, table: Mapping[str, Any]) -> Component:
         distribution=table["distribution"],
         paths=tuple((row["source"], row["installed"]) for row in table["paths"]),
         archive=SourceArchive(**table["archive"]) if "archive" in table else None,
-        git=_git_source(table["git"]) if "git" in table else None,
+        git=lockform.git_source(table["git"]) if "git" in table else None,
         files=tuple(PatchedFile(**row) for row in table["files"]),
         requirement_files=tuple(table.get("requirement-files", ())),
         requires=tuple(RequirementChange(**row) for row in table["requires"]),
+        tree=table["tree"],
+        patched_tree=table["patched-tree"],
     )
-
-
-def _git_source(table: Mapping[str, Any]) -> GitSource:
-    lists = {
-        "mirrors": tuple(table["mirrors"]),
-        "submodules": tuple(Submodule(**row) for row in table["submodules"]),
-    }
-    return GitSource(**{**table, **lists})
 
 
 def write_lock(repo: Path, lock: Lock) -> bool:
@@ -146,7 +139,7 @@ def lock_text(lock: Lock) -> str:
         "tools": _rows(lock.tools, FILE_KEYS),
         "wheels": _rows(lock.wheels, FILE_KEYS),
         "overrides": _rows(lock.overrides, ("requirement", "reason")),
-        "patches": _rows(lock.patches, ("component", "file", "sha256")),
+        "patches": _rows(lock.patches, ("series", "component", "file", "sha256")),
         "unresolved": _rows(lock.unresolved, ("what", "wanted", "why")),
     }
     if lock.components:
@@ -179,6 +172,8 @@ def _component_table(item: Component) -> dict[str, Any]:
     table["paths"] = [{"source": source, "installed": installed} for source, installed in item.paths]
     if item.requirement_files:
         table["requirement-files"] = list(item.requirement_files)
+    table["tree"] = item.tree
+    table["patched-tree"] = item.patched_tree
     table["requires"] = _rows(item.requires, ("before", "after"))
     table["files"] = _rows(item.files, ("source", "installed", "before", "after"))
     return table

@@ -16,6 +16,7 @@ from typing import Any
 
 from build.canonical import digest
 from build.errors import LockError, NewerLockError
+from build.models import GitSource, Submodule
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -83,6 +84,15 @@ def write(path: Path, content: str) -> bool:
     finally:
         partial.unlink(missing_ok=True)
     return True
+
+
+def git_source(table: Mapping[str, Any]) -> GitSource:
+    """A git source as locks write it (``dataclasses.asdict``)."""
+    lists = {
+        "mirrors": tuple(table["mirrors"]),
+        "submodules": tuple(Submodule(**row) for row in table["submodules"]),
+    }
+    return GitSource(**{**table, **lists})
 
 
 def toml_text(data: Mapping[str, Any], table: str = "") -> str:

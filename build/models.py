@@ -144,8 +144,12 @@ class PatchedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchRef:
-    """One line of a series: the component, the patch's file name below it, and the sha256 of its bytes."""
+    """One line of a series: where the patch is (``patches/<series>/<component>/<file>``), the sha256 of its bytes.
 
+    ``series`` is another one's name where the patch is that one's, and applies to both.
+    """
+
+    series: str
     component: str
     file: str
     sha256: str
@@ -157,7 +161,8 @@ class Component:
 
     ``paths``: repository prefix → installed prefix, below site-packages. ``git`` is None where no commit is known.
     ``requirement_files``: the tree's files that list what the distribution needs, each that they include too.
-    ``requires``: what the series changes in the distribution's own requirements.
+    ``requires``: what the series changes in the distribution's own requirements. ``tree`` and ``patched_tree``: git's
+    ids of the source (the archive's, where one is locked, else the commit's) and of what the series makes of it.
     """
 
     name: str
@@ -168,6 +173,8 @@ class Component:
     files: tuple[PatchedFile, ...]
     requirement_files: tuple[str, ...] = ()
     requires: tuple[RequirementChange, ...] = ()
+    tree: str = ""
+    patched_tree: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,14 @@ Used by ``lock`` (which notes the hashes) and by ``patch`` and ``build`` (which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from build import patchwork, requirementfiles, requirements, sourcetree, store, udiffparse, wheels
+from build import patchwork, requirementfiles, requirements, sourcetree, store, treehash, udiffparse, wheels
 from build import series as serieses
 from build.errors import LockError
 from build.models import Component, Lock, PatchedFile, RequirementChange, Settings, SourceArchive, Wheel
-from build.patchwork import Work
+from build.patchwork import Applied, Work
 from build.sourcetree import Obtain
 
 
@@ -47,17 +48,23 @@ def works(
 
 def apply(
     settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
-) -> tuple[Path, dict[str, tuple[PatchedFile, ...]]]:
-    """The patched files, kept in the store: their folder, and each component's files with their hashes."""
-    prepared = works(settings, lock, series, git=git, obtain=obtain)
+) -> Applied:
+    """The series applied; the patched files are kept in the store. What the lock says of them is not asked."""
+    return _apply(settings, works(settings, lock, series, git=git, obtain=obtain), series)
+
+
+def _apply(settings: Settings, prepared: Sequence[Work], series: serieses.Series) -> Applied:
     files: dict[str, tuple[PatchedFile, ...]] = {}
+    trees: dict[str, tuple[str, str]] = {}
     content: dict[str, bytes] = {}
     for work in prepared:
+        name = work.component.name
         patchwork.check_installable(work)
-        files[work.component.name], made = patchwork.apply(work)
+        files[name], made = patchwork.apply(work)
         content |= made
-    name = patchwork.patched_id(prepared, series.id)
-    return patchwork.write(settings.store, name, files, content), files
+        pins = {item.path: item.commit for item in work.component.git.submodules} if work.component.git else {}
+        trees[name] = treehash.tree_ids(work.tree, patchwork.changed(work), pins)
+    return patchwork.write(settings.store, patchwork.patched_id(prepared, series.id), files, trees, content)
 
 
 def pristine(settings: Settings, component: Component) -> Path:
@@ -78,28 +85,49 @@ def requirement_changes(
     return found
 
 
-def demand(component: Component, found: tuple[PatchedFile, ...]) -> None:
-    """An error where the patched files are not the locked ones."""
-    if component.files == found:
-        return
-    differing = sorted({file.source for file in set(component.files) ^ set(found)})
-    raise LockError(
-        f"the patched files of {component.name} are not the locked ones",
-        why=", ".join(differing),
-        todo="run `nox -s lock` if the series was meant to change",
-    )
+def demand(component: Component, applied: Applied, *, git: bool = False) -> None:
+    """An error where the patched files, or the whole patched tree, are not the locked ones."""
+    found = applied.files.get(component.name, ())
+    if component.files != found:
+        differing = sorted({file.source for file in set(component.files) ^ set(found)})
+        raise LockError(
+            f"the patched files of {component.name} are not the locked ones",
+            why=", ".join(differing),
+            todo="run `nox -s lock` if the series was meant to change",
+        )
+    trees = applied.trees.get(component.name)
+    locked = (component.tree, component.patched_tree)
+    of_lock = not git or component.archive is None  # a commit's tree has other files beside those of its archive
+    if of_lock and trees is not None and trees != locked:
+        raise LockError(
+            f"the tree of {component.name} is not the locked one",
+            why=f"expected {locked[0]}, patched {locked[1]}; found {trees[0]}, patched {trees[1]}",
+            todo="drop it from the store (`nox -s clean -- trees`); if it was meant to change: `nox -s lock`",
+        )
+
+
+def locked(
+    settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
+) -> Applied:
+    """The series applied, every hash and tree the lock's. Kept files are not made again."""
+    applied = patchwork.kept(settings.store, name(settings, lock, series, git=git))
+    if applied is None:
+        prepared = works(settings, lock, series, git=git, obtain=obtain)
+        for work in prepared:
+            patchwork.check_preimages(work)
+        applied = _apply(settings, prepared, series)
+    for component in lock.components:
+        demand(component, applied, git=git)
+    return applied
 
 
 def locked_files(
     settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
 ) -> dict[str, Path]:
-    """Installed path → the patched file in the store; each hash is the lock's. Kept ones are not made again."""
-    kept = patchwork.kept(settings.store, name(settings, lock, series, git=git))
-    folder, files = kept or apply(settings, lock, series, git=git, obtain=obtain)
-    for component in lock.components:
-        demand(component, files.get(component.name, ()))
-    made = [file for group in files.values() for file in group if file.installed and file.after]
-    return {file.installed: folder / file.installed for file in made}
+    """Installed path → the patched file in the store, as :func:`locked` makes them."""
+    applied = locked(settings, lock, series, git=git, obtain=obtain)
+    made = [file for group in applied.files.values() for file in group if file.installed and file.after]
+    return {file.installed: applied.folder / file.installed for file in made}
 
 
 def name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool) -> str:

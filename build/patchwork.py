@@ -22,7 +22,7 @@ from build.canonical import digest
 from build.errors import CompiledCodeError, PatchError
 from build.models import Component, PatchedFile
 
-FORM = 1  # of how patches are applied and kept: a new number makes all patched files anew
+FORM = 2  # of how patches are applied and kept: a new number makes all patched files anew
 COMPILED = (".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".rs", ".so", ".cmake")
 COMPILED_NAMES = ("CMakeLists.txt", "pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml", "Cargo.lock")
 MODE = 0o644
@@ -68,6 +68,15 @@ class Work:
     def only_read(self, path: str) -> bool:
         """Whether a repository path is a requirement file that the wheel does not install."""
         return path in self.requirement_files and installed_path(self.component, path) not in self.record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A series applied: by component, each touched file with its hashes, and git's ids of its tree before and after."""
+
+    folder: Path
+    files: Mapping[str, tuple[PatchedFile, ...]]
+    trees: Mapping[str, tuple[str, str]]
 
 
 def installed_path(component: Component, path: str) -> str | None:
@@ -143,6 +152,24 @@ def _check_path(work: Work, patch: str, path: str, *, created: bool) -> None:
         )
 
 
+def check_preimages(work: Work) -> None:
+    """The tree's files are those that the lock names as what the series applies to; else :class:`PatchError`."""
+    for file in work.component.files:
+        found = _sha256(_read(work.tree, file.source))
+        if found == file.before:
+            continue
+        touching = [change.name for change in work.changes if any(item.path == file.source for item in change.files)]
+        raise PatchError(
+            f"{', '.join(touching) or 'the series'}: {file.source} is not the file that this series was locked for",
+            why=f"expected {_shown(file.before)}, found {_shown(found)}",
+            todo="drop the tree from the store (`nox -s clean -- trees`) and run this again; nothing was changed",
+        )
+
+
+def _shown(sha256: str) -> str:
+    return f"sha256 {sha256}" if sha256 else "no file"
+
+
 def apply(work: Work) -> tuple[tuple[PatchedFile, ...], dict[str, bytes]]:
     """The series applied: each touched file with its hashes, and the new content by installed path.
 
@@ -180,7 +207,13 @@ def patched_id(works: Iterable[Work], series: str) -> str:
     return digest({"form": FORM, "series": series, "trees": trees})
 
 
-def write(store: Path, name: str, files: Mapping[str, tuple[PatchedFile, ...]], content: Mapping[str, bytes]) -> Path:
+def write(
+    store: Path,
+    name: str,
+    files: Mapping[str, tuple[PatchedFile, ...]],
+    trees: Mapping[str, tuple[str, str]],
+    content: Mapping[str, bytes],
+) -> Applied:
     """Keep patched files as ``trees/<name>/`` with ``trees/<name>.json`` beside it; whole or not there."""
     final = store / "trees" / name
     with stores.locked(store, f"tree-{name[:16]}"), stores.scratch(store, "patched") as scratch:
@@ -192,29 +225,27 @@ def write(store: Path, name: str, files: Mapping[str, tuple[PatchedFile, ...]], 
             target.write_bytes(data)
             target.chmod(MODE)
         report = scratch / "report.json"
-        report.write_text(
-            json.dumps({key: [asdict(file) for file in value] for key, value in files.items()}, indent=1) + "\n",
-            encoding="utf-8",
-        )
+        said = {"files": {key: [asdict(file) for file in value] for key, value in files.items()}, "trees": dict(trees)}
+        report.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
         final.parent.mkdir(parents=True, exist_ok=True)
-        if kept(store, name) is not None:  # another run was faster
-            return final
-        if final.is_dir():  # what is there is not whole: it makes room
-            os.replace(final, scratch / "old")
-        os.replace(made, final)
-        os.replace(report, final.with_name(f"{name}.json"))
-    return final
+        if kept(store, name) is None:  # else another run was faster
+            if final.is_dir():  # what is there is not whole: it makes room
+                os.replace(final, scratch / "old")
+            os.replace(made, final)
+            os.replace(report, final.with_name(f"{name}.json"))
+    return Applied(folder=final, files=files, trees=trees)
 
 
-def kept(store: Path, name: str) -> tuple[Path, dict[str, tuple[PatchedFile, ...]]] | None:
+def kept(store: Path, name: str) -> Applied | None:
     """Patched files that the store holds, re-read and compared; None where they are not there or not whole."""
     final = store / "trees" / name
     with suppress(OSError, ValueError, TypeError, KeyError):
         stored = json.loads(final.with_name(f"{name}.json").read_text(encoding="utf-8"))
-        files = {key: tuple(PatchedFile(**file) for file in value) for key, value in stored.items()}
+        files = {key: tuple(PatchedFile(**file) for file in value) for key, value in stored["files"].items()}
+        trees = {key: (str(before), str(after)) for key, (before, after) in stored["trees"].items()}
         installed = [file for group in files.values() for file in group if file.installed]
         if all(_sha256(_read(final, file.installed)) == file.after for file in installed):
-            return final, files
+            return Applied(folder=final, files=files, trees=trees)
     return None
 
 

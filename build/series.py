@@ -1,8 +1,9 @@
 """The ordered list of patches of a target: ``patches/<name>/series``, read strictly.
 
-A line is ``component/file.patch``; ``#`` starts a comment. The order is the file's. What is listed must be there,
-what is there must be listed, and each patch carries a provenance header (DEP-3, the Debian patch tagging
-guidelines) with one field of ours: ``Behaviour-Test``, the test that proves what the patch does.
+A line is ``component/file.patch``, or ``series/component/file.patch`` for a patch of another series that applies to
+both; ``#`` starts a comment. The order is the file's. What is listed must be there, what is there must be listed, and
+each patch carries a provenance header (DEP-3, the Debian patch tagging guidelines) with one field of ours:
+``Behaviour-Test``, the name of the behaviour (``dockerfiles/image/checks/behaviours/``) that proves what it does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from build.models import PatchRef
 FOLDER = Path("patches")
 REQUIRED = ("description", "origin", "applied-upstream", "last-update", "behaviour-test")
 
-_ENTRY = re.compile(r"^[a-z0-9][a-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._+-]*\.patch$")
+_ENTRY = re.compile(r"^([a-z0-9][a-z0-9.-]*/){1,2}[A-Za-z0-9][A-Za-z0-9._+-]*\.patch$")
+_BEHAVIOUR = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*$")
 _FIELD = re.compile(r"^([A-Z][A-Za-z-]*):(?: (.*)|$)")
 
 
@@ -37,6 +39,16 @@ class SeriesPatch:
     def name(self) -> str:
         """What messages call it: ``component/file.patch``."""
         return f"{self.ref.component}/{self.ref.file}"
+
+    @property
+    def path(self) -> Path:
+        """Where it is in the repository."""
+        return FOLDER / self.ref.series / self.name
+
+    @property
+    def behaviour(self) -> str:
+        """The behaviour that proves it, by name."""
+        return self.fields["behaviour-test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +69,16 @@ class Series:
     def of(self, component: str) -> tuple[SeriesPatch, ...]:
         """The patches of one component, in order."""
         return tuple(patch for patch in self.patches if patch.ref.component == component)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components that it patches, each once, in the order of their first patch."""
+        return tuple(dict.fromkeys(patch.ref.component for patch in self.patches))
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """The behaviours that prove its patches, each once, in order."""
+        return tuple(dict.fromkeys(patch.behaviour for patch in self.patches))
 
 
 def series_id(refs: Sequence[PatchRef]) -> str:
@@ -82,8 +104,8 @@ def read(repo: Path, name: str, components: Collection[str]) -> Series:
             todo="restore the file, or name another series in the target's table of lock/targets.toml",
         ) from error
     faults: list[str] = []
-    patches = tuple(_patches(folder, text, components, faults))
-    listed = {patch.name for patch in patches}
+    patches = tuple(_patches(repo, name, text, components, faults))
+    listed = {patch.name for patch in patches if patch.ref.series == name}
     faults += [f"{stray}: not listed in {file.name}" for stray in _present(folder) if stray not in listed]
     if not patches and not faults:
         faults.append("it lists no patch")
@@ -96,29 +118,32 @@ def read(repo: Path, name: str, components: Collection[str]) -> Series:
     return Series(name=name, patches=patches)
 
 
-def _patches(folder: Path, text: str, components: Collection[str], faults: list[str]) -> Iterator[SeriesPatch]:
-    seen: set[str] = set()
+def _patches(repo: Path, name: str, text: str, components: Collection[str], faults: list[str]) -> Iterator[SeriesPatch]:
+    seen: dict[tuple[str, str], str] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         entry = raw.split("#", 1)[0].strip()
         if not entry:
             continue
         place = f"line {number}: {entry}"
-        component, _, patch = entry.partition("/")
         if not _ENTRY.match(entry) or ".." in PurePosixPath(entry).parts:
-            faults.append(f"{place}: not of the form component/file.patch")
-        elif entry in seen:
-            faults.append(f"{place}: listed twice")
+            faults.append(f"{place}: not of the form component/file.patch or series/component/file.patch")
+            continue
+        *other, component, file = entry.split("/")
+        of = other[0] if other else name
+        if (component, file) in seen:
+            same = seen[component, file] == entry
+            faults.append(f"{place}: {'listed twice' if same else 'a patch of this name is listed already'}")
         elif component not in components:
             faults.append(f"{place}: the target has no component '{component}'")
-        elif not _inside(folder, entry):
-            faults.append(f"{place}: not there (or not a plain file in {folder.name}/)")
+        elif not _inside(repo / FOLDER / of, f"{component}/{file}"):
+            faults.append(f"{place}: not there (or not a plain file in {of}/)")
         else:
-            data = (folder / entry).read_bytes()
+            data = (repo / FOLDER / of / component / file).read_bytes()
             fields = provenance(data.split(b"\ndiff --git ", 1)[0].decode("utf-8", "replace"))
             faults += [f"{place}: {fault}" for fault in _header_faults(fields)]
-            ref = PatchRef(component=component, file=patch, sha256=hashlib.sha256(data).hexdigest())
+            ref = PatchRef(series=of, component=component, file=file, sha256=hashlib.sha256(data).hexdigest())
             yield SeriesPatch(ref=ref, data=data, fields=fields)
-        seen.add(entry)
+        seen.setdefault((component, file), entry)
 
 
 def _inside(folder: Path, entry: str) -> bool:
@@ -172,3 +197,5 @@ def _header_faults(fields: Mapping[str, str]) -> Iterator[str]:
             date.fromisoformat(updated)
         except ValueError:
             yield f"its Last-Update is not a date (YYYY-MM-DD): {updated}"
+    if (behaviour := fields.get("behaviour-test")) and not _BEHAVIOUR.match(behaviour):
+        yield f"its Behaviour-Test is not the name of one (router-kernel): {behaviour}"

@@ -42,7 +42,7 @@ Origin: vendor
 Forwarded: no
 Applied-Upstream: no
 Last-Update: 2026-11-01
-Behaviour-Test: none needed
+Behaviour-Test: constant
 
 """
 CODE_PATCH = (
@@ -90,9 +90,9 @@ class World:
         self.settings = Settings(repo=self.repo, store=folder / "store")
         for name in ("lock/debs", "dockerfiles", ".github"):
             shutil.copytree(REPO / name, self.repo / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("python.in", "python.txt"):
+        for name in ("python.in", "python.txt", "behaviours.in", "behaviours.txt", "behaviours-cpu.txt"):
             shutil.copy(REPO / "lock" / name, self.repo / "lock" / name)
-        shared = (REPO / "lock" / "targets.toml").read_text().split("[targets.")[0]
+        shared = (REPO / "lock" / "targets.toml").read_text().split("[rebase]")[0]
         self.intent = self.repo / "lock" / "targets.toml"
         self.intent.write_text(shared.replace('default = "v0.32"', 'default = "demo"') + TARGET)
         self.patch("0001-code.patch", CODE_PATCH)

@@ -9,7 +9,7 @@ import pytest
 from build.canonical import digest
 from build.errors import LockError
 from build.intent import read_intent, target_checksum
-from build.lockfile import lock_path, lock_text, read_lock
+from build.lockfile import SCHEMA, lock_path, lock_text, read_lock
 from build.lockform import toml_text
 from build.settings import REPO
 
@@ -70,7 +70,7 @@ def test_a_lock_edited_by_hand_is_refused(copy):
 
 def test_a_lock_of_a_newer_tool_is_refused(copy):
     path = lock_path(copy, "tiny")
-    path.write_text(path.read_text().replace("schema = 2", "schema = 3", 1))
+    path.write_text(path.read_text().replace(f"schema = {SCHEMA}", f"schema = {SCHEMA + 1}", 1))
     with pytest.raises(LockError, match="newer version"):
         read_lock(copy, "tiny")
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import shutil
 import time
 import zipfile
 from dataclasses import replace
@@ -14,6 +15,7 @@ from build.errors import CompiledCodeError, LockError, PatchError
 from build.models import Component, Lock, PatchRef, RequirementChange, Settings, Wheel
 from tests.test_series import HEADER
 from tests.test_sourcetree import archive, keep
+from tests.test_treehash import git_tree
 
 A = b"one\ntwo\nthree\nfour\n"
 FILES = {"src/pkg/a.py": A, "src/pkg/data.cuh": A, "csrc/k.cu": A, "CMakeLists.txt": A, "tests/t.py": A, "setup.py": A}
@@ -154,8 +156,14 @@ def locked(settings, patch=None):
         target="t", intent="", epoch=0, python="3.13", platform="", tools=(),
         wheels=(wheel(settings, {"pkg/a.py": A}),), patches=found.refs, components=(component,),
     )  # fmt: skip
-    _, files = patched.apply(settings, draft, found)
-    return replace(draft, components=(replace(component, files=files["pkg"]),)), found
+    return as_locked(draft, patched.apply(settings, draft, found)), found
+
+
+def as_locked(draft, applied):
+    """The lock with what a series gave."""
+    before, after = applied.trees["pkg"]
+    component = replace(draft.components[0], files=applied.files["pkg"], tree=before, patched_tree=after)
+    return replace(draft, components=(component,))
 
 
 def test_the_lock_s_files_are_made_once_and_kept(settings):
@@ -174,6 +182,43 @@ def test_files_that_are_not_the_lock_s(settings):
     with pytest.raises(LockError, match="the patched files of pkg are not") as caught:
         patched.locked_files(settings, lock, other)
     assert "src/pkg/a.py" in caught.value.why
+
+
+def tree_of(settings, lock):
+    return patched.pristine(settings, lock.components[0])
+
+
+def test_a_tree_that_is_not_the_one_it_was_locked_for_is_told_before_any_patch(settings):
+    lock, found = locked(settings)
+    file = tree_of(settings, lock) / "src/pkg/a.py"
+    file.write_bytes(A + b"meddled\n")
+    shutil.rmtree(settings.store / "trees" / patched.name(settings, lock, found, git=False))  # nothing kept answers
+    with pytest.raises(PatchError, match=r"pkg/0001\.patch: src/pkg/a\.py is not the file") as caught:
+        patched.locked_files(settings, lock, found)
+    for data in (A, A + b"meddled\n"):
+        assert hashlib.sha256(data).hexdigest() in caught.value.why
+
+
+def test_a_file_that_no_patch_touches_counts_by_the_tree_s_id(settings):
+    lock, found = locked(settings)
+    shutil.rmtree(settings.store / "trees" / patched.name(settings, lock, found, git=False))
+    before = patched.locked(settings, lock, found)
+    assert before.trees == {"pkg": (lock.components[0].tree, lock.components[0].patched_tree)}
+    shutil.rmtree(before.folder)
+    (tree_of(settings, lock) / "src/pkg/new.py").write_text("meddled\n")
+    with pytest.raises(LockError, match="the tree of pkg is not the locked one") as caught:
+        patched.locked(settings, lock, found)
+    assert lock.components[0].tree in caught.value.why
+
+
+@pytest.mark.programs("git")
+def test_the_tree_ids_are_git_s(settings, tmp_path):
+    lock, _ = locked(settings)
+    folder = tmp_path / "git"
+    shutil.copytree(tree_of(settings, lock), folder)
+    assert git_tree(folder, tmp_path / "before") == lock.components[0].tree
+    (folder / "src/pkg/a.py").write_bytes(A.replace(b"two", b"TWO"))
+    assert git_tree(folder, tmp_path / "after") == lock.components[0].patched_tree
 
 
 def test_a_kept_file_that_was_changed_is_made_again(settings):
@@ -201,7 +246,7 @@ def test_apply_and_verify_take_a_fraction_of_a_second(settings):
 
 
 def test_refs_tell_patches_apart():
-    one = PatchRef(component="a", file="b", sha256="c")
+    one = PatchRef(series="s", component="a", file="b", sha256="c")
     assert series.series_id([one]) != series.series_id([replace(one, component="ab", file="")])
 
 
@@ -243,13 +288,14 @@ def pin(path="requirements/cuda.txt", data=LINES, old=b"torch==2.11.0", new=b"to
 
 def test_a_patched_requirement_file_is_locked_and_not_installed(settings):
     lock, found = with_requirements(settings, diff("src/pkg/a.py"), pin())
-    folder, files = patched.apply(settings, lock, found)
+    applied = patched.apply(settings, lock, found)
+    folder, files = applied.folder, applied.files
     assert [(file.source, file.installed) for file in files["pkg"]] == [
         ("requirements/cuda.txt", ""), ("src/pkg/a.py", "pkg/a.py"),
     ]  # fmt: skip
     assert files["pkg"][0].before == hashlib.sha256(LINES).hexdigest()
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["a.py"]
-    final = replace(lock, components=(replace(lock.components[0], files=files["pkg"]),))
+    final = as_locked(lock, applied)
     for _ in range(2):  # made, then kept
         assert list(patched.locked_files(settings, final, found)) == ["pkg/a.py"]
 
@@ -263,9 +309,9 @@ def test_what_a_series_changes_in_requirements_is_told(settings):
             RequirementChange(before="torch==2.11.0", after="torch==2.13.0"),
         )
     }
-    folder, files = patched.apply(settings, lock, found)
-    assert {file.installed for file in files["pkg"]} == {""}
-    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    applied = patched.apply(settings, lock, found)
+    assert {file.installed for file in applied.files["pkg"]} == {""}
+    assert [path for path in applied.folder.rglob("*") if path.is_file()] == []
 
 
 def test_a_requirement_file_that_is_not_the_component_s_is_refused(settings):

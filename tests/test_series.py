@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from build import series
+from build import behaviours, series
 from build.errors import PatchError
 from build.settings import REPO
 
@@ -19,7 +19,7 @@ Origin: vendor
 Bug: https://bugs.example.invalid/1
 Applied-Upstream: no
 Last-Update: 2026-11-23
-Behaviour-Test: tests/test_thing.py
+Behaviour-Test: thing
 
 """
 DIFF = "diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
@@ -58,7 +58,7 @@ def test_the_header_is_read(tmp_path):
     fields = series.read(write(tmp_path, good()), "s", ("vllm",)).patches[0].fields
     assert fields["description"] == "Mend a thing that was broken for a long time and has a long title"
     assert fields["author"] == "A Person <a@example.invalid>"
-    assert fields["behaviour-test"] == "tests/test_thing.py"
+    assert fields["behaviour-test"] == "thing"
 
 
 def test_the_id_sees_order_names_and_bytes(tmp_path):
@@ -95,7 +95,16 @@ def test_every_fault_at_once_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "entry", ["vllm/../a.patch", "vllm/sub/a.patch", "vllm/a.diff", "vllm/", "VLLM/a.patch", ".git/a.patch"]
+    "entry",
+    [
+        "vllm/../a.patch",
+        "s/vllm/sub/a.patch",
+        "../s/vllm/a.patch",
+        "vllm/a.diff",
+        "vllm/",
+        "VLLM/a.patch",
+        ".git/a.patch",
+    ],
 )
 def test_paths_that_are_no_patch_of_ours(tmp_path, entry):
     faults(tmp_path, good(series=f"vllm/a.patch\nvllm/b.patch\n{entry}\n"), f"line 3: {entry}: not of the form")
@@ -113,7 +122,7 @@ def test_a_link_out_of_the_series(tmp_path):
     [
         ("Origin: vendor\n", "lacks Origin"), ("Bug: https://bugs.example.invalid/1\n", "lacks Bug or Forwarded"),
         ("Applied-Upstream: no\n", "lacks Applied-Upstream"), ("Last-Update: 2026-11-23\n", "lacks Last-Update"),
-        ("Behaviour-Test: tests/test_thing.py\n", "lacks Behaviour-Test"),
+        ("Behaviour-Test: thing\n", "lacks Behaviour-Test"),
     ],
 )  # fmt: skip
 def test_a_header_that_says_too_little(tmp_path, line, said):
@@ -129,10 +138,67 @@ def test_fields_in_the_change_itself_are_not_the_header_s(tmp_path):
     faults(tmp_path, good(**{"vllm/a.patch": body}), "lacks Origin")
 
 
-@pytest.mark.parametrize(("name", "component"), [("v0.32", "vllm"), ("v0.22", "vllm"), ("tiny", "jinja2")])
-def test_our_own_series(name, component):
-    found = series.read(REPO, name, (component,))
+@pytest.mark.parametrize("value", ["tests/engine", "Router", "a b", "../x", "a--b"])
+def test_a_behaviour_has_a_name(tmp_path, value):
+    text = HEADER.replace("Behaviour-Test: thing", f"Behaviour-Test: {value}") + DIFF
+    faults(
+        tmp_path, good(**{"vllm/a.patch": text}), f"its Behaviour-Test is not the name of one (router-kernel): {value}"
+    )
+
+
+# --- patches of another series ------------------------------------------------------------------------------------
+
+
+def other(folder, files):
+    for name, text in files.items():
+        path = folder / "patches" / "other" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_patch_of_another_series_is_that_one_s(tmp_path):
+    other(tmp_path, {"series": "vllm/c.patch\n", "vllm/c.patch": HEADER + DIFF})
+    files = good(series="vllm/b.patch\nother/vllm/c.patch\nvllm/a.patch\n")
+    found = series.read(write(tmp_path, files), "s", ("vllm",))
+    assert [(patch.ref.series, patch.name) for patch in found.patches] == [
+        ("s", "vllm/b.patch"), ("other", "vllm/c.patch"), ("s", "vllm/a.patch"),
+    ]  # fmt: skip
+    assert str(found.patches[1].path) == "patches/other/vllm/c.patch"
+
+
+def test_a_series_may_consist_of_another_one_s(tmp_path):
+    other(tmp_path, {"series": "vllm/c.patch\n", "vllm/c.patch": HEADER + DIFF})
+    (tmp_path / "patches/s").mkdir()
+    (tmp_path / "patches/s/series").write_text("other/vllm/c.patch\n")
+    borrowed = series.read(tmp_path, "s", ("vllm",))
+    assert borrowed.id == series.read(tmp_path, "other", ("vllm",)).id
+
+
+def test_a_borrowed_patch_must_be_there_and_of_another_name(tmp_path):
+    other(tmp_path, {"series": "vllm/a.patch\n", "vllm/a.patch": HEADER + DIFF})
+    listing = "vllm/b.patch\nother/vllm/x.patch\nnone/vllm/a.patch\nvllm/a.patch\nother/vllm/a.patch\n"
+    faults(
+        tmp_path, good(series=listing), "line 2: other/vllm/x.patch: not there (or not a plain file in other/)",
+        "line 3: none/vllm/a.patch: not there", "line 4: vllm/a.patch: a patch of this name is listed already",
+    )  # fmt: skip
+
+
+def test_a_link_in_the_other_series_leads_nowhere(tmp_path):
+    other(tmp_path, {"series": ""})
+    (tmp_path / "outside.patch").write_text(HEADER + DIFF)
+    (tmp_path / "patches/other/vllm").mkdir()
+    (tmp_path / "patches/other/vllm/c.patch").symlink_to(tmp_path / "outside.patch")
+    faults(tmp_path, good(series="vllm/a.patch\nvllm/b.patch\nother/vllm/c.patch\n"), "other/vllm/c.patch: not there")
+
+
+# --- ours ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["v0.32", "v0.22", "g27", "tiny"])
+def test_our_own_series(name):
+    found = series.read(REPO, name, ("vllm", "flashinfer", "jinja2"))
     assert found.patches
     for patch in found.patches:
-        proof = patch.fields["behaviour-test"].split()[0]
-        assert (REPO / proof).exists()
+        assert behaviours.file_of(REPO, patch.behaviour).is_file()
+        assert b"\nindex " not in patch.data  # a patch that several versions share cannot name one file's id
