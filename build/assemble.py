@@ -54,11 +54,12 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: 
         "rootfs.tar": root_tar,
         "uv": steps.uv_program(job.settings, job.uv),
         "manifest.json": _json(recipe.manifest(job, chain=chain)),
-        "patched/patched.json": _json(_patched(job)),
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
         **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
-        **{f"patched/files/{path}": file for path, file in patched.items()},
     }
+    for name, said in _patched(job).items():
+        entries[f"patched/{name}/patched.json"] = _json(said)
+        entries |= {f"patched/{name}/files/{path}": patched[path] for path in said["paths"]}
     contexts.sync(root / "main", entries)
     verify(job, root)
     layers = []
@@ -82,10 +83,14 @@ def _wheels(job: steps.Job, plan: LayerPlan) -> dict[str, bytes | Path]:
 
 
 def _patched(job: steps.Job) -> dict[str, dict[str, Any]]:
-    """What ``dockerfiles/lane/patched.py`` is told: distribution → its patched paths, its changed requirements."""
+    """What ``dockerfiles/lane/patched.py`` is told of each distribution: patched paths, changed requirements."""
     return {
-        item.distribution: {"paths": [file.installed for file in item.files if file.installed], "requires": edits}
-        for item, edits in ((item, _edits(job, item)) for item in job.lock.components if recipe.is_patched(item))
+        item.distribution: {
+            "paths": [file.installed for file in item.files if file.installed],
+            "requires": _edits(job, item),
+        }
+        for item in job.lock.components
+        if recipe.is_patched(item)
     }
 
 

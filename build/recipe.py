@@ -80,8 +80,13 @@ def _plan(job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str]) ->
 
 
 def patched_distributions(job: Job) -> tuple[str, ...]:
-    """The distributions that the series changes."""
-    return tuple(sorted(item.distribution for item in job.lock.components if is_patched(item)))
+    """The distributions that the series changes, in the order of the layers that their wheels are in.
+
+    So are the layers of their patched files: a patch of vLLM does not change what is patched of FlashInfer.
+    """
+    order = [layer.name for layer in job.intent.layers]
+    changed = (item.distribution for item in job.lock.components if is_patched(item))
+    return tuple(sorted(changed, key=lambda name: (order.index(job.intent.layer_of(name)), name)))
 
 
 def is_patched(component: Component) -> bool:
@@ -117,6 +122,7 @@ def dockerfile(job: Job, *, chain: str) -> str:
         series=job.target.series,
         local_version=job.target.local_version,
         layers=layers,
+        patched=patched_distributions(job),
         cuda_layer=cuda,
         env=image_env(job.lock.python, cuda=bool(cuda)),
         labels=labels(job, chain),
@@ -162,7 +168,16 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
         "wheels": [
             {"name": w.name, "version": w.version + (local if w.name in changed else "")} for w in job.lock.wheels
         ],
-        "patches": [{"component": ref.component, "file": ref.file, "sha256": ref.sha256} for ref in job.lock.patches],
+        "patches": [
+            {
+                "component": patch.ref.component,
+                "series": patch.ref.series,
+                "file": patch.ref.file,
+                "sha256": patch.ref.sha256,
+                "behaviour": patch.behaviour,
+            }
+            for patch in job.series.patches
+        ],
         "patched": [
             {
                 "component": item.name,

@@ -13,7 +13,11 @@ VENV = "/opt/venv"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the templates show. ``cuda_layer``: the layer that holds the CUDA toolkit, or none."""
+    """What the templates show.
+
+    ``patched``: the distributions with patched files, a layer each. ``cuda_layer``: the layer that holds the CUDA
+    toolkit, or none.
+    """
 
     target: str
     rootfs: str
@@ -22,6 +26,7 @@ class Page:
     series: str
     local_version: str
     layers: tuple[LayerPlan, ...]
+    patched: tuple[str, ...]
     cuda_layer: str
     env: Mapping[str, str]
     labels: Mapping[str, str]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build.canonical import tree_files
 from build.errors import EngineError, SmokeError
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ def _tar(luggage: Luggage) -> bytes:
     with tarfile.open(fileobj=packed, mode="w") as archive:
         if luggage.uv:
             _add(archive, luggage.uv, "uv", 0o755)
-        for path in sorted((luggage.checks or Path("/nowhere")).glob("*.py")):
-            _add(archive, path, f"checks/{path.name}", 0o644)
+        for name, path in tree_files(luggage.checks) if luggage.checks else ():
+            _add(archive, Path(path), f"checks/{name}", 0o644)
     return packed.getvalue()
 
 

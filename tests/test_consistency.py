@@ -86,7 +86,9 @@ def test_a_source_archive_needs_hash_and_size_too():
 
 @pytest.mark.parametrize("sha256", ["", "ab", "AB" * 32, SHA + "0", SHA + "\n"])
 def test_a_patch_without_its_hash_is_named(sha256):
-    patches = tuple(PatchRef(component="vllm", file=file, sha256=SHA) for file in ("0001-a.patch", "0002-b.patch"))
+    patches = tuple(
+        PatchRef(series="s", component="vllm", file=file, sha256=SHA) for file in ("0001-a.patch", "0002-b.patch")
+    )
     bad = lock(wheel("a", "1"), patches=(patches[0], replace(patches[1], sha256=sha256)))
     assert list(consistency.incomplete(bad)) == ["patch vllm/0002-b.patch: no sha256"]
 

@@ -136,8 +136,19 @@ def test_versions_that_differ(world, tmp_path, wheels, fault):
     assert fault in faults_of(installed.check_versions, context(tmp_path, wheels=wheels))
 
 
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """The dist-info of the wheel as it was published: what the RECORD of its one file says."""
+    folder = tmp_path / "released" / "one"
+    folder.mkdir(parents=True)
+    (folder / "RECORD").write_text(f"one/a.py,{digest(b'a = 1' + bytes([10]))},6\none/RECORD,,\n")
+    monkeypatch.setattr(installed, "RELEASED", tmp_path / "released")
+    return folder / "RECORD"
+
+
 def patched_entry(before, after):
     return {
+        "distribution": "one",
         "installed": "one/a.py",
         "before": hashlib.sha256(before).hexdigest(),
         "after": hashlib.sha256(after).hexdigest(),
@@ -149,7 +160,7 @@ def label(world, version):
     write_record(world, f"one-{version}.dist-info")
 
 
-def test_a_patched_file_of_a_labelled_distribution(world, tmp_path):
+def test_a_patched_file_of_a_labelled_distribution(world, tmp_path, released):
     (world / "one" / "a.py").write_bytes(b"a = 3\n")
     label(world, "1.0+spark")
     evidence = installed.check_patches(context(tmp_path, patched=[patched_entry(b"a = 1\n", b"a = 3\n")])).evidence
@@ -164,13 +175,27 @@ def test_a_patched_file_of_a_labelled_distribution(world, tmp_path):
         (b"a = 3\n", "1.0", "one-1.0.dist-info is patched but its version is 1.0"),
     ],
 )
-def test_a_patch_that_is_not_there(world, tmp_path, text, version, fault):
+def test_a_patch_that_is_not_there(world, tmp_path, released, text, version, fault):
     (world / "one" / "a.py").write_bytes(text)
     if version != "1.0":
         label(world, version)
     assert fault in faults_of(
         installed.check_patches, context(tmp_path, patched=[patched_entry(b"a = 1\n", b"a = 3\n")])
     )
+
+
+def test_a_patch_over_another_file_than_it_was_made_for(world, tmp_path, released):
+    """What is below the patched files was released with other bytes: the series was locked with another wheel."""
+    (world / "one" / "a.py").write_bytes(b"a = 3\n")
+    label(world, "1.0+spark")
+    entry = patched_entry(b"a = 0\n", b"a = 3\n")
+    (fault,) = faults_of(installed.check_patches, context(tmp_path, patched=[entry]))
+    assert f"was released as {hashlib.sha256(b'a = 1' + bytes([10])).hexdigest()}, not as {entry['before']}" in fault
+    released.write_text("one/RECORD,,\n")
+    (fault,) = faults_of(installed.check_patches, context(tmp_path, patched=[entry]))
+    assert "was released as nothing" in fault
+    created = {**entry, "before": ""}
+    installed.check_patches(context(tmp_path, patched=[created]))
 
 
 def test_no_patched_file_is_a_skip(world, tmp_path):

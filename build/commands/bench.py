@@ -27,7 +27,7 @@ from build import console, download, engine, proc, steps, store, udiffparse
 from build.console import human_bytes, step
 from build.download import Download
 from build.errors import UsageError
-from build.models import Settings
+from build.models import PatchRef, Settings
 from build.settings import STORE_VARIABLE, add_target_argument
 
 RUNS = 5
@@ -181,7 +181,7 @@ def no_op(settings: Settings, target: str) -> Measure:
 
 
 def patch(settings: Settings, job: steps.Job, first: Mapping[str, Any]) -> Measure:
-    """One line more in the last patch of the series, locked and built; then back."""
+    """One line more in the last patch of the series' first component, locked and built; then back."""
     known = {digest for digest, _ in first["layers"]}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         repo = Path(folder)
@@ -191,7 +191,7 @@ def patch(settings: Settings, job: steps.Job, first: Mapping[str, Any]) -> Measu
                 shutil.copytree(source, repo / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
             else:
                 shutil.copy2(source, repo / name)
-        add_line(repo / "patches" / job.target.series, job)
+        add_line(repo / "patches", job.series.of(job.series.patches[0].ref.component)[-1].ref)
         lock = [sys.executable, "-m", "build", "lock", "--target", job.name, "--offline"]
         proc.run(lock, cwd=repo, env=_environment(settings))
         with step("a build after a one-line change of a patch"):
@@ -203,10 +203,9 @@ def patch(settings: Settings, job: steps.Job, first: Mapping[str, Any]) -> Measu
     return Measure(name="one-line change of a patch", seconds=seconds, runs=1, new_bytes=new)
 
 
-def add_line(series: Path, job: steps.Job) -> None:
-    """Add a comment to the first hunk of the series' last patch, its line count made right."""
-    ref = job.series.patches[-1].ref
-    path = series / ref.component / ref.file
+def add_line(patches: Path, ref: PatchRef) -> None:
+    """Add a comment to the first hunk of a patch, its line count made right."""
+    path = patches / ref.series / ref.component / ref.file
     lines = path.read_text(encoding="utf-8").split("\n")
     at = next(number for number, line in enumerate(lines) if line.startswith("@@ "))
     added = next(number for number in range(at + 1, len(lines)) if lines[number].startswith("+"))

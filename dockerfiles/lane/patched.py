@@ -1,9 +1,8 @@
-"""The last layer: the patched files, a dist-info that is true of their distributions, and the image's manifest.
+"""A layer over an installed distribution: its patched files, and a dist-info that is true of it.
 
-Usage: patched.py PATCHED_FOLDER MANIFEST PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed
-paths and ``patched.json``: distribution → its patched ``paths``, and ``requires``, the requirements that the series
-changes as [as METADATA has it, to write instead] (an empty one is no line). The dist-info comes from
-/opt/spark/released. Everything that changes with a patch is in this layer, and nothing else.
+Usage: patched.py PATCHED_FOLDER DISTRIBUTION PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed
+paths and ``patched.json``: the patched ``paths``, and ``requires``, the requirements that the series changes as
+[as METADATA has it, to write instead] (an empty one is no line). The dist-info comes from /opt/spark/released.
 """
 
 from __future__ import annotations
@@ -21,29 +20,20 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import RELEASED, SPARK, entries, settle, site_packages
+from layer import RELEASED, entries, settle, site_packages
 
 REQUIRES = "Requires-Dist: "
 
 
-def main(folder: Path, manifest: Path, python: str, local: str) -> None:
+def main(folder: Path, name: str, python: str, local: str) -> None:
     site = site_packages(python)
     patched = json.loads((folder / "patched.json").read_text(encoding="utf-8"))
-    before = entries() - {os.fspath(site / path) for item in patched.values() for path in item["paths"]}
-    for name, item in patched.items():
-        for path in item["paths"]:
-            (site / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / "files" / path, site / path)
-        relabel(site, RELEASED / name, item["paths"], item["requires"], local)
-    describe(manifest)
+    before = entries() - {os.fspath(site / path) for path in patched["paths"]}
+    for path in patched["paths"]:
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "files" / path, site / path)
+    relabel(site, RELEASED / name, patched["paths"], patched["requires"], local)
     settle(before)
-
-
-def describe(manifest: Path) -> None:
-    """What the image knows of itself: the manifest of its build, and the files that are in no RECORD."""
-    said = json.loads(manifest.read_text(encoding="utf-8"))
-    said["own"] = json.loads((SPARK / "own.json").read_text(encoding="utf-8"))
-    (SPARK / "manifest.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]], local: str) -> None:
@@ -97,4 +87,4 @@ def field(metadata: str, name: str) -> str:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .events import Failed, emit, reason
-from .plan import GROUPS, NEED_DRIVER, SETS, checks_of
+from .plan import GROUPS, NEED_DRIVER, SETS, checks_of, planned
 from .stubs import Stubs, prepare
 
 MANIFEST = Path("/opt/spark/manifest.json")
@@ -50,7 +50,7 @@ class Run:
 
     def group(self, group: str) -> None:
         """Run one group's process to its end; checks that it never ended are failed by name."""
-        pending = checks_of(self.chosen, group)
+        pending = checks_of(self.chosen, group, self.manifest)
         if not pending:
             return
         try:
@@ -125,7 +125,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="smoke-") as scratch:
         run = Run(chosen, manifest, args.uv, Path(scratch))
         extra = ["exceptions"] if manifest.get("exceptions") else []
-        run.send({"event": "plan", "set": chosen, "checks": [*SETS[chosen], *extra], "manifest": bool(manifest)})
+        checks = [*planned(chosen, manifest), *extra]
+        run.send({"event": "plan", "set": chosen, "checks": checks, "manifest": bool(manifest)})
         waiting = list(GROUPS)
 
         def worker() -> None:

@@ -22,7 +22,7 @@ def main(chosen: str, group: str, context_file: str) -> int:
         manifest=values["manifest"], scratch=Path(values["scratch"]), uv=values["uv"],
         stub_driver=values["stub_driver"], stub_nvml=values["stub_nvml"],
     )  # fmt: skip
-    for name in checks_of(chosen, group):
+    for name in checks_of(chosen, group, context.manifest):
         perform(name, function(name), context, events)  # type: ignore[arg-type]
     events.flush()
     os._exit(0)  # libraries that were given a stub driver may fail in their own clean-up; nothing is left to do

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import hashlib
 import os
 import re
@@ -9,9 +11,12 @@ import subprocess
 import sys
 import sysconfig
 from importlib import import_module, metadata
+from pathlib import Path
 
 from .events import Context, Failed, Outcome, Skipped, listed
 from .records import read_records
+
+RELEASED = Path("/opt/spark/released")  # dist-info of patched distributions, as their wheels have it
 
 
 def normal(name: str) -> str:
@@ -41,7 +46,10 @@ def _distributions() -> list[metadata.Distribution]:
 
 
 def check_patches(context: Context) -> Outcome:
-    """Each patched file is the one that the series makes, and its distribution's version says that it is patched."""
+    """Each patched file is the one that the series makes of the released one, and the distribution's version says so.
+
+    The released one is in a layer below, out of reach; its hash is in the RECORD that came with the wheel.
+    """
     site = sysconfig.get_path("purelib")
     faults: list[str] = []
     files: dict[str, str] = {}
@@ -51,6 +59,8 @@ def check_patches(context: Context) -> Outcome:
         if actual != entry["after"]:
             state = "as released" if actual == entry["before"] else "neither as released nor as patched"
             faults.append(f"{entry['installed']} is {state if actual else 'not there'}")
+        if (released := _released(entry["distribution"], entry["installed"])) != entry["before"]:
+            faults.append(f"{entry['installed']} was released as {released or 'nothing'}, not as {entry['before']}")
     faults += _unlabelled(site, files)
     evidence = {"files": files, "patches": context.manifest.get("patches", []), "faults": listed(faults)}
     if faults:
@@ -58,6 +68,15 @@ def check_patches(context: Context) -> Outcome:
     if not files:
         raise Skipped("the target has no patched file")
     return Outcome(evidence)
+
+
+def _released(distribution: str, path: str) -> str:
+    """The hex sha256 of a file as its wheel brought it, from the wheel's own RECORD (PEP 376); empty for none."""
+    record = RELEASED / distribution / "RECORD"
+    with open(record, encoding="utf-8", newline="") as stream:
+        rows = {row[0]: row[1] for row in csv.reader(stream) if len(row) > 1}
+    encoded = rows.get(path, "").removeprefix("sha256=")
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).hex()
 
 
 def _unlabelled(site: str, files: dict[str, str]) -> list[str]:

@@ -1,11 +1,16 @@
 """Which checks an image gets, and which share a process.
 
 A group is one process: what costs an import of torch and vLLM (45 s each under emulation) is together and pays once.
+Besides those of its set an image gets a check for each behaviour that its patches name (``behaviour``).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
+
+from . import behaviour
 
 # name of the check → (group, module, function)
 CHECKS: dict[str, tuple[str, str, str]] = {
@@ -27,8 +32,9 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "select-indexer": ("vllm", "vllm_selection", "check_indexer"),
     "select-mxfp4-moe": ("vllm", "vllm_selection", "check_mxfp4_moe"),
     "select-router": ("vllm", "vllm_router", "check_router"),
-    "router-semantics": ("vllm", "router", "check_semantics"),
     "gpu-torch": ("vllm", "gpu", "check_torch"),
+    "gpu-router": ("vllm", "behaviour", "check_gpu_router"),
+    "gpu-hygiene": ("vllm", "behaviour", "check_gpu_hygiene"),
     "works": ("self-test", "self_test", "check_works"),
     "prints": ("self-test", "self_test", "check_prints"),
     "dies": ("self-test", "self_test", "check_dies"),
@@ -46,15 +52,30 @@ GROUPS = ("vllm", "files", "tools", "self-test")  # the longest first
 NEED_DRIVER = ("vllm",)  # groups that get stand-ins for the driver where there is none
 
 
-def checks_of(chosen: str, group: str) -> list[str]:
-    """The checks of a set that run in one group, in order."""
-    return [name for name in SETS[chosen] if CHECKS[name][0] == group]
+# Where a set's behaviours run: in the process that has the packages they ask imported already.
+BEHAVIOURS = {"vllm": "vllm", "tiny": "tools"}
+
+
+def planned(chosen: str, manifest: dict[str, Any]) -> list[str]:
+    """All checks of a set for an image."""
+    return [*SETS[chosen], *(behaviour.names(manifest) if chosen in BEHAVIOURS else ())]
+
+
+def checks_of(chosen: str, group: str, manifest: dict[str, Any]) -> list[str]:
+    """The checks that run in one group, in order."""
+    return [name for name in planned(chosen, manifest) if _group(chosen, name) == group]
+
+
+def _group(chosen: str, name: str) -> str:
+    return CHECKS[name][0] if name in CHECKS else BEHAVIOURS[chosen]
 
 
 def function(name: str) -> Callable[..., object]:
     """The function of a check; its module is imported now, in the group's own process."""
     import importlib  # noqa: PLC0415
 
+    if name not in CHECKS:
+        return functools.partial(behaviour.check, name)
     _, module, attribute = CHECKS[name]
     found: Callable[..., object] = getattr(importlib.import_module(f".{module}", __package__), attribute)
     return found

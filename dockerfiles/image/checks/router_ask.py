@@ -14,14 +14,24 @@ from unittest import mock
 import numpy as np
 import torch
 
+from .cases import Wrong
 from .router_reference import Routing, judge
 
 ROUTER = "vllm.model_executor.layers.fused_moe.router"
 COUNTS = (144, 160)
 
-
-class Wrong(Exception):  # noqa: N818 - what a case raises, shown by its name in evidence
-    """The router answers otherwise than it must."""
+# For a stage (cases.declared): what must be real, and what the rest must have.
+REAL = (
+    "vllm._custom_ops", "vllm._topk_softplus_sqrt", "vllm._topk_softplus_sqrt_triton",
+    f"{ROUTER}.fused_topk_bias_router", f"{ROUTER}.dsv4_topk",
+)  # fmt: skip
+STAND_INS = {
+    "vllm.platforms": lambda: {
+        "current_platform": mock.Mock(**{f"is_{n}.return_value": False for n in ("cuda", "xpu", "rocm", "cpu")})
+    },
+    "vllm.envs": lambda: {"VLLM_MOE_SKIP_PADDING": True, "VLLM_BATCH_INVARIANT": False},
+    "vllm._aiter_ops": lambda: {"rocm_aiter_ops": mock.Mock(**{"is_fused_moe_enabled.return_value": False})},
+}
 
 
 def module(name: str) -> Any:
@@ -32,16 +42,21 @@ def router() -> Any:
     return module(f"{ROUTER}.fused_topk_bias_router")
 
 
-def fallback() -> Any:
-    return module(f"{ROUTER}.topk_softplus_sqrt_torch")
+def operators() -> Any:
+    return module("vllm._custom_ops")
+
+
+def any_count() -> Any:
+    """What routes the counts that the operator has no kernel for."""
+    return module("vllm._topk_softplus_sqrt")
 
 
 def has_padding() -> bool:
-    return "is_padding" in inspect.signature(module("vllm._custom_ops").topk_hash_softplus_sqrt).parameters
+    return "is_padding" in inspect.signature(operators().topk_hash_softplus_sqrt).parameters
 
 
-def has_triton_kernel() -> bool:
-    return importlib.util.find_spec(f"{ROUTER}.dsv4_topk") is not None
+def has_images() -> bool:
+    return "bias_vl" in inspect.signature(router().fused_topk_bias).parameters
 
 
 def tensor(value: Any, dtype: torch.dtype | None = None) -> Any:
@@ -52,13 +67,13 @@ def tensor(value: Any, dtype: torch.dtype | None = None) -> Any:
 
 
 @contextlib.contextmanager
-def platform(*, cuda: bool) -> Iterator[None]:
-    """The Triton kernel is only for tensors on a GPU; its gate asks the platform, and here they are on the CPU."""
-    if not has_triton_kernel():
+def no_kernel_of_its_own() -> Iterator[None]:
+    """vLLM 0.32's Triton kernel asks the platform, not the tensors, and these are on the CPU whatever it says."""
+    if importlib.util.find_spec(f"{ROUTER}.dsv4_topk") is None:
         yield
         return
     kernel = module(f"{ROUTER}.dsv4_topk")
-    with mock.patch.object(kernel, "current_platform", types.SimpleNamespace(is_cuda=lambda: cuda)):
+    with mock.patch.object(kernel, "current_platform", types.SimpleNamespace(is_cuda=lambda: False)):
         yield
 
 
@@ -74,13 +89,11 @@ def forward_pass(padding: Any) -> Iterator[None]:
         yield
 
 
-def ask_router(
-    ask: Routing, *, logits: Any = None, dtype: torch.dtype | None = None, cuda: bool = False
-) -> tuple[Any, Any]:
+def ask_router(ask: Routing, *, logits: Any = None, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
     """Weights and ids of ``fused_topk_bias``, as tensors."""
     given = tensor(ask.logits if logits is None else logits)
-    extra = {"bias_vl": tensor(ask.image_bias), "image_sentinel_lo": ask.sentinel} if has_padding() else {}
-    with platform(cuda=cuda), forward_pass(ask.padding):
+    extra = {"bias_vl": tensor(ask.image_bias), "image_sentinel_lo": ask.sentinel} if has_images() else {}
+    with no_kernel_of_its_own(), forward_pass(ask.padding):
         weights, ids = router().fused_topk_bias(
             hidden_states=torch.empty(given.shape[0], 1, device=given.device), gating_output=given,
             scoring_func="sqrtsoftplus", e_score_correction_bias=tensor(ask.bias), topk=ask.k,

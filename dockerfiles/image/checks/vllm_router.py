@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib
-import os
-import re
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
-from .events import Context, Outcome, Skipped
+from .events import Context, Outcome
+from .fused_counts import instantiated
 from .vllm_selection import EXPERT_COUNTS, EXPERTS_PER_TOKEN, gb10
 
-FUSED, TRITON, PLAIN = "fused kernel", "Triton kernel", "plain torch"
+FUSED, TRITON, OURS, PLAIN = "the fused kernel", "vLLM's Triton kernel", "the series' Triton kernel", "plain torch"
+SERIES_KERNEL = "vllm._topk_softplus_sqrt_triton"
 
 
 def check_router(context: Context) -> Outcome:
@@ -23,14 +23,15 @@ def check_router(context: Context) -> Outcome:
     router = importlib.import_module("vllm.model_executor.layers.fused_moe.router.fused_topk_bias_router")
     taken: dict[str, dict[str, str]] = {}
     findings: list[str] = []
+    _, compiled = instantiated()
     with gb10(context) as how:
         for count in EXPERT_COUNTS:
             for hashed in (False, True):
                 kernel = _routed_by(torch, router, count, hashed=hashed)
                 taken.setdefault(str(count), {})["hash layers" if hashed else "other layers"] = kernel
-                if kernel == FUSED and count not in fused_counts():
+                if kernel == FUSED and count not in compiled:
                     findings.append(f"router: {count} experts go to the fused kernel, which has no code for them")
-    evidence = {"capability 12.1 by": how, "experts": taken, "counts compiled into the fused kernel": fused_counts()}
+    evidence = {"capability 12.1 by": how, "experts": taken, "counts compiled into the fused kernel": sorted(compiled)}
     return Outcome(evidence, findings)
 
 
@@ -39,7 +40,7 @@ class _Reached(Exception):  # noqa: N818 - no error: how a caught call is told
 
 
 def _routed_by(torch: Any, router: Any, count: int, *, hashed: bool) -> str:
-    """Call the router on CPU tensors with its two kernels replaced by a raise."""
+    """Call the router on CPU tensors, its kernels replaced by a raise and taken for able to run."""
 
     def reach(name: str) -> Any:
         def entered(*_: Any, **__: Any) -> None:
@@ -54,6 +55,10 @@ def _routed_by(torch: Any, router: Any, count: int, *, hashed: bool) -> str:
         stack.enter_context(_replaced(torch.ops._moe_C, "topk_softplus_sqrt", reach(FUSED)))  # noqa: SLF001
         if hasattr(router, "dsv4_topk"):
             stack.enter_context(_replaced(router, "dsv4_topk", reach(TRITON)))
+        if importlib.util.find_spec(SERIES_KERNEL) is not None:
+            kernel = importlib.import_module(SERIES_KERNEL)
+            stack.enter_context(_replaced(kernel, "can_route", lambda *_: True))
+            stack.enter_context(_replaced(kernel, "route", reach(OURS)))
         try:
             router.fused_topk_bias(
                 torch.zeros(tokens, 8), torch.zeros(tokens, count), "sqrtsoftplus", torch.zeros(count),
@@ -73,16 +78,3 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, saved)
-
-
-def fused_counts() -> list[int]:
-    """The counts of experts that the compiled router was instantiated for, from its mangled kernel names."""
-    root = os.path.dirname(str(importlib.import_module("vllm").__file__))
-    found: set[int] = set()
-    for path in glob.glob(os.path.join(root, "_moe_C*.so")):
-        with open(path, "rb") as stream:
-            names = re.findall(rb"topkGatingSoftplusSqrtILi[0-9]+ELi([0-9]+)", stream.read())
-        found |= {int(count) for count in names}
-    if not found:
-        raise Skipped("this vLLM has no fused router")
-    return sorted(found)

@@ -1,33 +1,41 @@
-"""Does the installed vLLM route any number of experts as DeepSeek-V4 means it? On the CPU, in seconds.
+"""Any number of experts is routed as DeepSeek-V4 means it, through the functions that every caller passes.
 
-Asks ``fused_topk_bias`` and ``topk_hash_softplus_sqrt``, through which every caller passes, and compares with
-``router_reference``. What an installed version lacks (padding, image bias, the Triton kernel) is not asked of it.
-The Triton kernel itself runs in Triton's interpreter. Needs torch, NumPy and vLLM, or stand-ins for the parts of
-vLLM around the router.
+``fused_topk_bias`` and ``topk_hash_softplus_sqrt`` are asked on the CPU, and their answers compared with
+``router_reference``. Needs torch and NumPy.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import mmap
-import re
-import time
 import types
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 
-from . import router_newer
-from .router_ask import COUNTS, Wrong, ask_router, check, fallback, has_padding, question, tensor
-from .router_reference import Routing, judge
+from ..cases import Absent, Wrong, fixes, keeps
+from ..fused_counts import instantiated
+from ..router_ask import (
+    COUNTS,
+    REAL,
+    STAND_INS,
+    any_count,
+    ask_router,
+    check,
+    has_images,
+    has_padding,
+    operators,
+    question,
+    tensor,
+)
+from ..router_reference import Routing, judge, picks
 
-INSTANCE = re.compile(rb"topkGatingSoftplusSqrtILi\d+ELi(\d+)E")
+__all__ = ["CASES", "REAL", "STAND_INS"]
+
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero", "equal"}
 
 
+@fixes
 def random_rows() -> str:
     asked = 0
     for experts in COUNTS:
@@ -40,18 +48,20 @@ def random_rows() -> str:
     return f"{asked + 2 * 8192} rows at 144 and 160 experts"
 
 
-def any_count() -> str:
+@fixes
+def any_number_of_experts() -> str:
     counts = (6, 7, 17, 100, 144, 160, 256, 384, 576, 600)
     for experts in counts:
         ask = question(experts, 7)
         weights, ids = torch.empty(7, 6), torch.empty(7, 6, dtype=torch.int32)
-        fallback().topk_softplus_sqrt_torch(weights, ids, tensor(ask.logits), True, 1.5, tensor(ask.bias))
+        any_count().topk_softplus_sqrt(weights, ids, tensor(ask.logits), True, 1.5, tensor(ask.bias))
         fault = judge(ask, weights.numpy(), ids.numpy())
         if fault:
             raise Wrong(f"E={experts}: {fault}")
     return f"experts: {', '.join(map(str, counts))}"
 
 
+@fixes
 def half_precision_logits_are_scored_in_float32() -> str:
     for dtype in (torch.bfloat16, torch.float16):
         ask = question(144, 64)
@@ -61,6 +71,7 @@ def half_precision_logits_are_scored_in_float32() -> str:
     return "bfloat16, float16"
 
 
+@fixes
 def picks_and_scales() -> str:
     for k in (1, 4, 6, 8):
         for scale in (1.0, 1.5, 2.5):
@@ -68,6 +79,7 @@ def picks_and_scales() -> str:
     return "k 1 4 6 8; scale 1 1.5 2.5"
 
 
+@fixes
 def id_types() -> str:
     for asked, given in (
         (None, torch.int32), (torch.int32, torch.int32), (torch.int64, torch.int64), (torch.uint32, torch.uint32)
@@ -80,6 +92,7 @@ def id_types() -> str:
     return "none, int32, int64, uint32"
 
 
+@fixes
 def bias_chooses_and_is_no_weight() -> str:
     ask = question(160, 64)
     ask.bias[-6:] += 50
@@ -90,6 +103,7 @@ def bias_chooses_and_is_no_weight() -> str:
     return "+50 on six experts: only they are chosen, with unbiased weights"
 
 
+@fixes
 def ties_go_to_the_lower_id() -> str:
     rng = np.random.default_rng(6)
     zeros = question(144, 7)
@@ -103,6 +117,7 @@ def ties_go_to_the_lower_id() -> str:
     return "519 rows full of ties, every id exact"
 
 
+@fixes
 def infinite_and_large_logits() -> str:
     ask = question(144, 5)
     ask.logits[0] = -np.inf
@@ -116,6 +131,7 @@ def infinite_and_large_logits() -> str:
     return "-inf, ±30, ±1e4"
 
 
+@fixes
 def nan_scores_zero() -> str:
     ask = question(160, 3)
     ask.logits[0] = np.nan
@@ -127,6 +143,7 @@ def nan_scores_zero() -> str:
     return f"a row of NaN: ids {ids[0].tolist()}, weights {weights[0].tolist()}"
 
 
+@fixes
 def hash_layers() -> str:
     rng = np.random.default_rng(9)
     for experts, kind, rows in ((144, np.int32, 0), (144, np.int32, 7), (160, np.int64, 1), (160, np.int64, 8192)):
@@ -145,6 +162,7 @@ def hash_layers() -> str:
     raise Wrong("a hash table without token ids routes all the same")
 
 
+@fixes
 def inputs_are_unchanged() -> str:
     ask = question(144, 7, table=np.zeros((8, 6), np.int32), tokens=np.arange(7, dtype=np.int32))
     ask.logits[0, 0] = np.nan
@@ -158,8 +176,9 @@ def inputs_are_unchanged() -> str:
     return "logits, bias, table, tokens"
 
 
+@fixes
 def fused_kernel_iff_it_exists() -> str:
-    compiled = fallback().FUSED_EXPERT_COUNTS
+    compiled = any_count().FUSED_EXPERT_COUNTS
     called: list[int] = []
 
     def operator(*arguments: Any, **_: Any) -> None:
@@ -175,23 +194,17 @@ def fused_kernel_iff_it_exists() -> str:
     return f"6 to 599 experts: the operator for {len(want)} counts, the fallback for {594 - len(want)}"
 
 
-def fused_counts_are_those_of_the_binary() -> str:
-    """The set in the source against the kernels that the shipped library really has."""
-    spec = importlib.util.find_spec("vllm")
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    libraries = [path for folder in folders for path in sorted(Path(folder).glob("_moe_C*.so"))]
-    if not libraries:
-        raise Wrong(f"no _moe_C library in {folders}")
-    found: set[int] = set()
-    for path in libraries:
-        with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found |= {int(match[1]) for match in INSTANCE.finditer(data)}
-    said = fallback().FUSED_EXPERT_COUNTS
+@fixes
+def fused_counts_are_those_of_the_kernel() -> str:
+    """The set in the source against the kernels that the shipped library really has, or the source instantiates."""
+    where, found = instantiated()
+    said = any_count().FUSED_EXPERT_COUNTS
     if found != said:
-        raise Wrong(f"{libraries[0].name} has {sorted(found)}, the source says {sorted(said)}")
-    return f"{libraries[0].name}: {' '.join(map(str, sorted(found)))}"
+        raise Wrong(f"{where} has {sorted(found)}, the module says {sorted(said)}")
+    return f"{where}: {' '.join(map(str, sorted(found)))}"
 
 
+@fixes
 def no_synchronisation_with_the_host() -> str:
     from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415
 
@@ -203,8 +216,8 @@ def no_synchronisation_with_the_host() -> str:
             return func(*args, **(kwargs or {}))
 
     asks = [question(144, 7), question(160, 7, table=np.zeros((8, 6), np.int32), tokens=np.arange(7, dtype=np.int32))]
-    if has_padding():
-        asks += [router_newer.image_question(None), router_newer.image_question(np.zeros((64, 6), np.int32))]
+    if has_images():
+        asks += [image_question(None), image_question(np.zeros((64, 6), np.int32))]
     for ask in asks:
         tensors = {name: tensor(getattr(ask, name)) for name in ("logits", "bias", "table", "tokens", "image_bias")}
         with Recorder():
@@ -219,9 +232,65 @@ def no_synchronisation_with_the_host() -> str:
     return f"{len(seen)} kinds of operators, none waits for the device; all run on meta tensors"
 
 
+def image_question(table: Any) -> Routing:
+    """Padding, image and text rows, and token ids at both edges of the image's block."""
+    ask = question(144, 12, tokens=np.array([39, 40, 41, 42, 43, 44, 45, 0, 40, 1, 63, 2], np.int32), sentinel=40)
+    rng = np.random.default_rng(13)
+    ask.image_bias = (8.08 + rng.normal(size=144)).astype(np.float32)
+    ask.padding = np.array([False] * 8 + [True] * 2 + [False] * 2)
+    ask.table = table
+    return ask
+
+
+@fixes
+def padding_rows() -> str:
+    if not has_padding():
+        raise Absent("this vLLM's router knows no padding mask")
+    ask = question(160, 7)
+    ask.padding = np.array([True, False] * 3 + [True])
+    ask.logits[0] = np.nan
+    check(ask, "top-k")
+    table = np.random.default_rng(1).integers(0, 160, (8, 6)).astype(np.int32)
+    far = np.array([2**31 - 1, 1, 2**31 - 1, 3, 2**31 - 1, 5, -1], np.int32)  # what padding rows may hold
+    check(question(160, 7, padding=ask.padding, table=table, tokens=far), "hash")
+    ask.padding = np.ones(7, bool)
+    check(ask, "nothing but padding")
+    return "id -1, weight 0, whatever their token id or logits"
+
+
+@fixes
+def image_rows_use_their_own_bias() -> str:
+    if not has_images():
+        raise Absent("this vLLM's router knows no image tokens")
+    table = np.random.default_rng(2).integers(0, 144, (64, 6)).astype(np.int32)
+    for given in (None, table):
+        ask = image_question(given)
+        check(ask, "image rows")
+        ask.sentinel = 0
+        check(ask, "turned off")
+        check(Routing(**{**vars(ask), "sentinel": 40, "bias": None}), "no text bias")
+    if (picks(image_question(table)) == picks(image_question(None))).all():
+        raise Wrong("the question tells nothing apart")
+    return "five ids from the sentinel on, with and without a hash table; sentinel 0 turns it off"
+
+
+@keeps
+def what_a_newer_operator_is_given_is_not_dropped() -> str:
+    """An argument that is not known is an error, not a silently different routing."""
+    ask = question(144, 7)
+    ids = torch.empty(7, 6, dtype=torch.int32)
+    try:
+        operators().topk_hash_softplus_sqrt(
+            torch.empty(7, 6), ids, torch.empty_like(ids), tensor(ask.logits), True, 1.5, tensor(ask.bias), tomorrow=1
+        )
+    except TypeError as error:
+        return str(error)
+    raise Wrong("an unknown argument is passed over")
+
+
 CASES = (
     random_rows,
-    any_count,
+    any_number_of_experts,
     half_precision_logits_are_scored_in_float32,
     picks_and_scales,
     id_types,
@@ -232,24 +301,9 @@ CASES = (
     hash_layers,
     inputs_are_unchanged,
     fused_kernel_iff_it_exists,
-    fused_counts_are_those_of_the_binary,
+    fused_counts_are_those_of_the_kernel,
     no_synchronisation_with_the_host,
-    *router_newer.CASES,
+    padding_rows,
+    image_rows_use_their_own_bias,
+    what_a_newer_operator_is_given_is_not_dropped,
 )
-
-
-def run() -> list[dict[str, Any]]:
-    """Every case that the installed version is asked: name, ok, evidence, seconds."""
-    results = []
-    for function in CASES:
-        start = time.monotonic()
-        try:
-            evidence, ok = function(), True
-        except Exception as error:  # noqa: BLE001 - whatever a router raises is that case's answer
-            evidence, ok = f"{type(error).__name__}: {error}"[:300], False
-        if evidence is not None:
-            seconds = round(time.monotonic() - start, 3)
-            results.append(
-                {"name": function.__name__.replace("_", "-"), "ok": ok, "evidence": evidence, "seconds": seconds}
-            )
-    return results

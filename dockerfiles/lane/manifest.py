@@ -1,0 +1,28 @@
+"""The last layer: what the image says of itself, with the files that are in no RECORD.
+
+Usage: manifest.py MANIFEST. It changes with every patch, and is small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from layer import SPARK, entries, settle
+
+
+def main(manifest: Path) -> None:
+    before = entries()
+    said = json.loads(manifest.read_text(encoding="utf-8"))
+    said["own"] = json.loads((SPARK / "own.json").read_text(encoding="utf-8"))
+    (SPARK / "manifest.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    settle(before)
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main(Path(sys.argv[1]))
