@@ -6,13 +6,17 @@ Composes; each finding is a sentence that begins with its place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from build import (
     actions,
+    bases,
+    behaviours,
     consistency,
     deblock,
     dockerlines,
     recipe,
+    releases,
     requirements,
     requireslock,
     results,
@@ -21,9 +25,6 @@ from build import (
 )
 from build.intent import Intent, TargetIntent
 from build.models import Lock, Settings
-
-IN = "lock/python.in"
-TXT = "lock/python.txt"
 
 
 def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
@@ -36,6 +37,7 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
         *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
         *_uv(job),
+        *_behaviours(job),
         *dockerlines.faults(recipe.dockerfile(job, chain=""), [plan.name for plan in recipe.grouped(job)]),
     ]
     yield from (f"{job.name}: {text}" for text in found)
@@ -53,6 +55,13 @@ def lock_findings(lock: Lock, requires: requireslock.Requires, target: TargetInt
     yield from consistency.overruled_torch(lock, requires)
     yield from consistency.idle_overrides(lock, requires)
     yield from consistency.idle_wheels(lock, asked)
+
+
+def _behaviours(job: steps.Job) -> Iterator[str]:
+    """Each patch names a behaviour that there is."""
+    for patch in job.series.patches:
+        if not behaviours.file_of(job.settings.repo, patch.behaviour).is_file():
+            yield f"{patch.path}: its Behaviour-Test {patch.behaviour} is none of {behaviours.CHECKS / 'behaviours'}/"
 
 
 def _uv(job: steps.Job) -> Iterator[str]:
@@ -75,32 +84,45 @@ def shared_findings(settings: Settings, intent: Intent) -> Iterator[str]:
         lacking = [f"{name} is not in it" for name in wanted[root] if name not in there]
         place = deblock.path_of(settings.repo, root, arch).relative_to(settings.repo)
         yield from (f"{place}: {text}" for text in (*consistency.incomplete_debs(debset), *lacking))
-    tools = toolwheels.read(settings.repo)
-    texts = {name: (settings.repo / name).read_text(encoding="utf-8") for name in (IN, TXT)}
-    yield from python_faults(texts[IN], texts[TXT], tools)
-    pinned = {tool.name: tool.version for tool in tools}
+    for lock in toolwheels.LOCKS:
+        asked, locked = ((settings.repo / path).read_text(encoding="utf-8") for path in (lock.with_suffix(".in"), lock))
+        yield from python_faults(asked, locked, toolwheels.read(settings.repo, lock), lock)
+    pinned = {tool.name: tool.version for tool in toolwheels.read(settings.repo)}
     if pinned.get("uv") != intent.tools.uv:
-        yield f"tools.uv of lock/targets.toml is {intent.tools.uv}, {TXT} has {pinned.get('uv', 'none')}"
+        yield f"tools.uv of lock/targets.toml is {intent.tools.uv}, {toolwheels.LOCK} has {pinned.get('uv', 'none')}"
+    yield from _torch(settings)
+    if intent.rebase is not None:
+        releases.read(settings.repo, intent=bases.checksum(intent))  # a stale one ends it
     yield from _stray_locks(settings, intent)
     yield from actions.faults(settings.repo, intent.actions)
 
 
-def python_faults(wanted: str, locked: str, tools: Sequence[toolwheels.Tool]) -> Iterator[str]:
-    """Where the tools' requirements (``lock/python.in``) and their lock (``lock/python.txt``) disagree.
+def python_faults(
+    wanted: str, locked: str, tools: Sequence[toolwheels.Tool], lock: Path = toolwheels.LOCK
+) -> Iterator[str]:
+    """Where tools' requirements (the ``.in`` beside a lock) and their lock disagree.
 
     ``wanted``, ``locked``: both texts. ``tools``: what the second holds, each with a hash or it could not be read.
     """
     if toolwheels.stamp(wanted, locked) != toolwheels.stated(locked):
-        yield f"{TXT} is stale, or was edited: run `./nox -s tools`"
+        yield f"{lock} is stale, or was edited: run `./nox -s tools`"
     pinned = {tool.name: tool.version for tool in tools}
     for line in wanted.splitlines():
         if text := line.split("#", 1)[0].strip():
-            yield from requirements.unsatisfied({IN: [text]}, pinned, ())
+            yield from requirements.unsatisfied({str(lock.with_suffix(".in")): [text]}, pinned, ())
+
+
+def _torch(settings: Settings) -> Iterator[str]:
+    """torch's CPU build that behaviours are asked with is of the version of its other build."""
+    pinned = {tool.name: tool.version for tool in toolwheels.read(settings.repo, toolwheels.BEHAVIOURS)}
+    for tool in toolwheels.read(settings.repo, toolwheels.CPU):
+        if tool.version.partition("+")[0] != pinned.get(tool.name):
+            yield f"{toolwheels.CPU} has {tool.name} {tool.version}, {toolwheels.BEHAVIOURS} {pinned.get(tool.name)}"
 
 
 def _stray_locks(settings: Settings, intent: Intent) -> Iterator[str]:
     """Locks of targets and roots that the intent does not name (any more)."""
-    shared = {"targets.toml", "actions.toml"}
+    shared = {"targets.toml", "actions.toml", releases.FILE.name}
     for folder in ("lock", str(requireslock.FOLDER), str(results.FOLDER)):
         for path in sorted((settings.repo / folder).glob("*.toml")):
             if path.stem not in intent.targets and not (folder == "lock" and path.name in shared):

@@ -17,7 +17,10 @@ from build.download import Download
 from build.errors import LockError, ResolveError
 
 LOCK = Path("lock") / "python.txt"
-HEADER = "# Written by `./nox -s tools` from python.in. Not to be edited: `./nox -s lock -- --check` sees it.\n"
+BEHAVIOURS = Path("lock") / "behaviours.txt"  # what behaviours are asked with (build/torchenv.py)
+CPU = Path("lock") / "behaviours-cpu.txt"  # by hand: builds that the public index does not have
+LOCKS = (LOCK, BEHAVIOURS)
+HEADER = "# Written by `./nox -s tools` from the .in beside it. Not to be edited: `./nox -s lock -- --check` sees it.\n"
 GLIBC = "manylinux_2_36"  # Debian 12's, the oldest system whose Python will do
 ENTRY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^ ;\\]+)(?: *; *(?P<marker>[^\\]+?))? *\\?$")
 HASH = re.compile(r"^ +--hash=sha256:(?P<sha256>[0-9a-f]{64})(?: *\\)?$")
@@ -49,10 +52,10 @@ def text(wanted: str, locked: str) -> str:
     return f"{HEADER}# checksum: {stamp(wanted, locked)}\n{locked}"
 
 
-def read(repo: Path) -> tuple[Tool, ...]:
-    """Every tool of ``lock/python.txt``; :class:`LockError` for a line that is not understood, and without hashes."""
+def read(repo: Path, lock: Path = LOCK) -> tuple[Tool, ...]:
+    """Every tool of a lock; :class:`LockError` for a line that is not understood, and without hashes."""
     found: list[tuple[re.Match[str], set[str]]] = []
-    for number, line in enumerate((repo / LOCK).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate((repo / lock).read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if entry := ENTRY.match(line):
@@ -60,9 +63,9 @@ def read(repo: Path) -> tuple[Tool, ...]:
         elif (known := HASH.match(line)) and found:
             found[-1][1].add(known["sha256"])
         else:
-            raise LockError(f"{LOCK} cannot be read", why=f"line {number}: {line[:80]}", todo="run `nox -s tools`")
+            raise LockError(f"{lock} cannot be read", why=f"line {number}: {line[:80]}", todo="run `nox -s tools`")
     if lacking := [entry["name"] for entry, hashes in found if not hashes]:
-        raise LockError(f"{LOCK} has no hash for {', '.join(lacking)}", todo="run `nox -s tools`")
+        raise LockError(f"{lock} has no hash for {', '.join(lacking)}", todo="run `nox -s tools`")
     return tuple(
         Tool(name=entry["name"], version=entry["version"], marker=entry["marker"] or "", hashes=frozenset(hashes))
         for entry, hashes in found

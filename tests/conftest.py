@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests import gitkit, indexkit, lockkit
+from tests import gitkit, indexkit, lockkit, patchkit
 from tests.guard import GUARD
 
 KINDS = ("engine", "slow")
@@ -71,6 +71,19 @@ def world(tmp_path, monkeypatch, capsys):
         for name, value in indexkit.environment(index, tmp_path).items():
             monkeypatch.setenv(name, value)
         yield lockkit.World(tmp_path, index, capsys)
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """The test's user has a git that spoils everything; gives the home, where ``was-run`` tells of a program run."""
+    for name, value in gitkit.hostile(tmp_path / "hostile").items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "hostile"
+
+
+@pytest.fixture
+def bench(tmp_path, capsys):
+    return patchkit.Bench(tmp_path, capsys)
 
 
 @pytest.fixture
