@@ -65,7 +65,13 @@ def checkout(session: nox.Session) -> None:
 
 @nox.session
 def patch(session: nox.Session) -> None:
-    """Apply the target's series to them, exactly."""
+    """Apply the target's series to them, exactly; -- --check, --edit N and --refresh prove and change it."""
+    verb(session)
+
+
+@nox.session
+def rebase(session: nox.Session) -> None:
+    """Carry a series to another vLLM (-- --onto REF|VERSION), or all to all (-- --matrix)."""
     verb(session)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from build import (
     actions,
+    bases,
     deblock,
     debmirror,
     debs,
@@ -21,6 +22,8 @@ from build import (
     lockfile,
     locking,
     lockreport,
+    releaselock,
+    releases,
     requireslock,
     store,
     unpack,
@@ -163,6 +166,32 @@ def _resolve_debs(
 def _read_debs(settings: Settings, request: debs.Request) -> deblock.LockedDebs | None:
     try:
         return deblock.read(deblock.path_of(settings.repo, request.root, request.arch))
+    except NewerLockError:
+        raise
+    except LockError:
+        return None
+
+
+def of_rebase(settings: Settings, intent: Intent) -> list[Draft]:
+    """Lock what ``rebase`` carries the series to, where it changed or something of it was left open."""
+    path = settings.repo / releases.FILE
+    if intent.rebase is None:
+        return []
+    before = _read_releases(settings)
+    if before is not None and before.intent == bases.checksum(intent) and not before.unresolved:
+        return []
+    found = releaselock.resolve(settings, intent, before)
+    change = lockreport.of_releases(
+        [item.version for item in found.releases],
+        [(item.name, item.source.commit if item.source else "") for item in found.trees],
+        str(releases.FILE),
+    )
+    return [Draft(files={path: releases.text(found)}, change=change)]
+
+
+def _read_releases(settings: Settings) -> releases.Releases | None:
+    try:
+        return releases.read(settings.repo)
     except NewerLockError:
         raise
     except LockError:

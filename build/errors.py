@@ -125,6 +125,18 @@ class AlreadyAppliedError(PatchError):
     exit_code = 33
 
 
+class RebaseError(BuildError):
+    """A series does not carry over to another tree: patches that clash, or that fit and do not do what they are for."""
+
+    exit_code = 34
+
+
+class BehaviourError(BuildError):
+    """A patched tree does not do what its patches are for."""
+
+    exit_code = 35
+
+
 class CompiledCodeError(BuildError):
     """A patch touches compiled code in the wheel lane."""
 

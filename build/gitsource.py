@@ -50,6 +50,24 @@ def lookup(url: str, mirrors: Sequence[str], tag: str) -> str:
         ) from error
 
 
+def lookup_any(url: str, mirrors: Sequence[str], name: str) -> str:
+    """The commit that a tag stands for, or a branch where there is no tag of the name; raises as :func:`lookup`."""
+    places = (f"refs/tags/{name}^{{}}", f"refs/tags/{name}", f"refs/heads/{name}")
+
+    def ask(remote: str) -> str:
+        found = gitremote.refs(remote, *places)
+        if commit := next((found[place] for place in places if place in found), None):
+            return commit
+        raise RemoteError("has no such tag or branch", lacks=True)
+
+    try:
+        return gitremote.first((url, *mirrors), name, ask)
+    except GoneCommitError as error:
+        raise ResolveError(
+            f"no remote has a tag or branch {name}", why=error.why, todo="name a release, or a commit by its 40 digits"
+        ) from error
+
+
 def resolve(
     settings: Settings,
     what: str,

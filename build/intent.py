@@ -134,6 +134,30 @@ class TargetIntent(_Table):
     externals: dict[Name, SourceIntent] = {}
 
 
+class TreeIntent(_Table):
+    """A source tree that is no release, and the series that is meant for it.
+
+    ``like``: the target whose components the series patches. The series counts as unverified until it was read.
+    """
+
+    series: Name
+    like: Name
+    git: Text
+    mirrors: tuple[Text, ...] = ()
+    commit: Commit
+
+
+class RebaseIntent(_Table):
+    """What the series are carried to: releases of vLLM by their source archives, and other trees.
+
+    ``requirement_file``: where a release says which versions of the other components it wants.
+    """
+
+    releases: tuple[Text, ...] = ()
+    requirement_file: Text = "requirements/cuda.txt"
+    trees: dict[Name, TreeIntent] = {}
+
+
 class ToolsIntent(_Table):
     """Versions of the tools that are wheels."""
 
@@ -150,6 +174,7 @@ class Intent(_Table):
     root: dict[Name, RootIntent]
     layers: tuple[LayerIntent, ...]
     actions: dict[ActionName, Text] = {}
+    rebase: RebaseIntent | None = None
     targets: dict[Name, TargetIntent]
 
     def target(self, name: str | None) -> tuple[str, TargetIntent]:
@@ -202,6 +227,9 @@ def _contradictions(intent: Intent) -> list[str]:
     ]
     if intent.default not in intent.targets:
         faults.append(f"default: there is no target '{intent.default}'")
+    for name, tree in (intent.rebase.trees if intent.rebase else {}).items():
+        if tree.like not in intent.targets:
+            faults.append(f"rebase.trees.{name}.like: there is no target '{tree.like}'")
     for name, target in intent.targets.items():
         if target.rootfs not in intent.rootfs:
             faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")

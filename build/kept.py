@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build import (
+    bases,
     deblock,
     debs,
     gitsource,
@@ -23,18 +24,20 @@ from build import (
     private,
     processes,
     recipe,
+    releases,
     rootfs,
     roots,
     series,
     sourcetree,
     toolwheels,
+    torchenv,
 )
 from build import store as stores
 from build.errors import LockError
 from build.intent import FILE, Intent, read_intent
-from build.models import DebSet, Lock, Settings
+from build.models import DebSet, Lock, Settings, SourceArchive
 
-NO_TARGETS = (FILE.name, "actions.toml")  # of lock/*.toml
+NO_TARGETS = (FILE.name, "actions.toml", releases.FILE.name)  # of lock/*.toml
 LAUNCHED = re.compile(r"[0-9a-f]{24}")  # the launcher's name of an environment
 
 
@@ -56,11 +59,13 @@ def read(settings: Settings) -> Named:
     for lock in locks:
         archives = (item.archive for item in lock.components if item.archive is not None)
         blobs |= {item.sha256: item.file for item in (*lock.wheels, *lock.tools, *archives)}
+    blobs |= {item.sha256: item.file for item in _release_archives(settings.repo)}
     blobs |= {deb.sha256: deb.file for debset in debsets for deb in debset.debs}
     uvs = {f"uv-{wheel.sha256}" for lock in locks for wheel in lock.tools}
     folders = {roots.root_id(debset) for debset in debsets}
     entries = {
-        "trees": frozenset(name for lock in locks for name in _trees(settings, intent, lock)),
+        "trees": frozenset(name for lock in locks for name in _trees(settings, intent, lock))
+        | frozenset(_release_trees(settings.repo, intent)),
         "roots": frozenset(folders | {f"{name}.tar" for name in folders} | uvs | _running_root(settings.store)),
         "rootfs": frozenset(f"{rootfs.rootfs_id(debset)}.tar" for debset in debsets),
         "contexts": frozenset(lock.target for lock in locks),
@@ -99,6 +104,26 @@ def _trees(settings: Settings, intent: Intent, lock: Lock) -> Iterator[str]:
                 yield from (name, f"{name}.json")
 
 
+def _release_archives(repo: Path) -> list[SourceArchive]:
+    """What ``rebase`` carries the series to."""
+    if not (repo / releases.FILE).exists():
+        return []
+    return [archive for item in releases.read(repo).releases for _, archive in item.archives]
+
+
+def _release_trees(repo: Path, intent: Intent) -> Iterator[str]:
+    """The names of their trees."""
+    if not (repo / releases.FILE).exists():
+        return
+    known = bases.tables(intent)
+    for item in releases.read(repo).releases:
+        for name, archive in item.archives:
+            yield sourcetree.tree_id(bases.component(known, name, archive), git=False)
+    for tree in releases.read(repo).trees:
+        if tree.source is not None:
+            yield gitsource.tree_id(tree.source)
+
+
 def _running_root(store: Path) -> set[str]:
     """The root that the private engine of this store runs in, whatever it was made from."""
     now = private.status(store)
@@ -118,6 +143,7 @@ def strays(settings: Settings, named: Named) -> dict[str, list[Path]]:
         path for path in _listed(store, "contexts/*/**/*") if path.is_file() and path.stat().st_ino in links
     ]
     old = [path for path in _listed(store, "env/*") if _is_old(path)]
+    old += [path for path in _listed(store, "env/behaviours-*") if path != torchenv.place(settings)]
     found["env"] = old + [lock for path in old if (lock := path.with_name(f"{path.name}.lock")).exists()]
     return found
 

@@ -206,15 +206,21 @@ def follow(settings: Settings, lock: Lock, patches: series.Series) -> Lock:
     """The lock with what the series does to its components: files with their hashes, changed requirements."""
     environment = index.Environment(platform=lock.platform, python=lock.python)
     steps.fetch_python(settings, patched.inputs(lock), [environment])
-    _, files = patched.apply(settings, lock, patches)
+    applied = patched.apply(settings, lock, patches)
     changes = patched.requirement_changes(settings, lock, patches)
-    return replace(
-        lock,
-        components=tuple(
-            replace(item, files=files.get(item.name, ()), requires=changes.get(item.name, ()))
-            for item in lock.components
-        ),
-    )
+    components = []
+    for item in lock.components:
+        tree, patched_tree = applied.trees.get(item.name, ("", ""))
+        components.append(
+            replace(
+                item,
+                files=applied.files.get(item.name, ()),
+                requires=changes.get(item.name, ()),
+                tree=tree,
+                patched_tree=patched_tree,
+            )
+        )
+    return replace(lock, components=tuple(components))
 
 
 def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:

@@ -120,6 +120,15 @@ def of_actions(actions: Sequence[tuple[str, str, str]], title: str) -> Change:
     return Change(title=title, packages=len(actions), bytes=0, rows=(), means=means)
 
 
+def of_releases(versions: Sequence[str], trees: Sequence[tuple[str, str]], title: str) -> Change:
+    """The change of what ``rebase`` carries to: versions of releases, and (name, commit or nothing) of other trees."""
+    means = (
+        f"releases: {', '.join(versions)}",
+        *(f"{name}: {commit or 'left open, it was never read'}" for name, commit in trees),
+    )
+    return Change(title=title, packages=len(versions) + len(trees), bytes=0, rows=(), means=means)
+
+
 def show(settings: Settings, changes: Sequence[Change], *, written: bool) -> None:
     """Print the changes as text or JSON."""
     if settings.json:

@@ -8,37 +8,62 @@ import build
 PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
 # What several commands share; they compose modules as commands do.
-COMPOSERS = {"assemble", "drafts", "host", "kept", "lockcheck", "locking", "locksources", "recipe", "steps"}
+COMPOSERS = {
+    "assemble", "bases", "desk", "drafts", "editing", "host", "kept", "lockcheck", "locking", "locksources", "proving",
+    "rebasing", "recipe", "refreshing", "releaselock", "steps",
+}  # fmt: skip
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {
+    "behaviours": {"torchenv"},
+    "carry": {"relocate", "udiff"},
     "deblock": {"lockform"},
     "debmirror": {"apt", "debs", "download"},
     "debs": {"apt"},
     "download": {"exported", "receive"},
     "engine": {"dockerapi", "host", "private"},
-    "gitremote": {"giturl"},
+    "edittree": {"gitlocal", "overlay", "patchcommit"},
+    "gitremote": {"gitlocal", "giturl"},
     "gitsource": {"exported", "gitremote", "giturl", "treehash", "treetar"},
     "export": {"download", "exported", "gitsource", "lockform"},
     "index": {"resolver", "uvconfig", "wheeltags"},
     "layers": {"wheels"},
     "lockfile": {"lockform"},
     "lockreport": {"intent"},
+    "matrix": {"behaviours", "carry", "rebasing"},
     "metadata": {"receive"},
     "actions": {"lockform"},
     "consistency": {"wheeltags"},
     "requireslock": {"lockform"},
     "results": {"lockform"},
-    "patched": {"patchwork", "requirementfiles", "requirements", "series", "sourcetree", "udiffparse", "wheels"},
+    "patched": {
+        "patchwork",
+        "requirementfiles",
+        "requirements",
+        "series",
+        "sourcetree",
+        "treehash",
+        "udiffparse",
+        "wheels",
+    },
+    "patchlayout": {"overlay", "patchsteps", "series", "sourcetree", "treehash"},
+    "patchsteps": {"overlay", "recut", "relocate", "series", "udiff", "udiffparse"},
     "private": {"dockerapi", "processes"},
+    "recut": {"gitlocal", "udiffparse"},
+    "releases": {"lockform"},
+    "relocate": {"udiff"},
     "render": {"layers"},
     "rootfs": {"unpack"},
     "roots": {"unpack"},
     "sourcetree": {"gitsource", "treetar"},
+    "torchenv": {"toolwheels"},
     "toolwheels": {"download", "index", "wheeltags"},
     "udiffparse": {"udiff"},
     "uvconfig": {"lockform"},
+    "worktree": {"edittree", "gitlocal", "overlay"},
 }
+# Programs of their own, for an interpreter that has torch and not our tools.
+STANDALONE = {"gpubench", "stage"}
 # Who starts programs without proc.run, and why.
 OTHER_DOORS = {
     "buildx.py": "reads BuildKit's progress while it comes",
@@ -97,6 +122,12 @@ def test_declared_edges_are_used_and_have_no_circle():
 
     for name in known:
         visit(name, ())
+
+
+def test_what_another_interpreter_runs_stands_alone():
+    known = modules()
+    assert {name: known[name] for name in STANDALONE} == dict.fromkeys(STANDALONE, set())
+    assert {name for name, found in known.items() if found & STANDALONE} == set()
 
 
 def test_nothing_but_main_knows_the_commands():

@@ -16,7 +16,7 @@ from build.errors import (
     UsageError,
 )
 from build.intent import read_intent
-from build.lockfile import read_lock
+from build.lockfile import SCHEMA, read_lock
 from build.models import Settings
 from tests.lockkit import EARLY, LATE, TARGET
 
@@ -165,7 +165,7 @@ def test_offline_is_kept_where_something_must_be_looked_up(world):
 def test_a_lock_of_a_newer_tool_is_not_written_over(world):
     world.lock()
     path = world.repo / "lock" / "demo.toml"
-    path.write_text(path.read_text().replace("schema = 2", "schema = 9"))
+    path.write_text(path.read_text().replace(f"schema = {SCHEMA}", f"schema = {SCHEMA + 1}"))
     before = world.files()
     with pytest.raises(NewerLockError):
         world.lock()

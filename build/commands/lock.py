@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from build import lockcheck, lockfile, lockform, lockreport, steps, store
+from build import lockcheck, lockfile, lockform, lockreport, releases, steps, store
 from build.errors import InconsistentLockError, UsageError
 from build.intent import Intent, read_intent
 from build.locking import Wish
@@ -51,7 +51,7 @@ def instant(text: str) -> datetime:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Lock one target, or all of them, and what they share: the .debs of every root, GitHub Actions."""
+    """Lock one target, or all of them, and what they share: .debs, releases to carry series to, GitHub Actions."""
     intent = read_intent(settings.repo)
     names = [intent.target(args.target)[0]] if args.target else list(intent.targets)
     if args.check:
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     wish = wish_of(args, settings, names)
     drawn = [drafts.of_target(settings, intent, name, wish) for name in names]
     drawn += drafts.of_debs(settings, intent, wish)
+    drawn += drafts.of_rebase(settings, intent)
     drawn += drafts.of_actions(settings, intent, wish)
     changed = [draft for draft in drawn if draft.differs]
     if not args.dry_run:
@@ -90,7 +91,8 @@ def check(settings: Settings, intent: Intent, names: Sequence[str]) -> int:
     found = [text for job in jobs for text in lockcheck.findings(settings, job)]
     found += lockcheck.shared_findings(settings, intent)
     if settings.json:
-        print(json.dumps({"targets": list(names), "findings": found, "unresolved": _left_open(jobs)}, indent=1))
+        told = {"targets": list(names), "findings": found, "unresolved": _left_open(settings, jobs)}
+        print(json.dumps(told, indent=1))
     if found:
         raise InconsistentLockError(
             f"the locks have {'a contradiction' if len(found) == 1 else f'{len(found)} contradictions'}",
@@ -99,10 +101,13 @@ def check(settings: Settings, intent: Intent, names: Sequence[str]) -> int:
         )
     if not settings.json:
         print(f"fresh, whole and consistent: {', '.join(names)}")
-        for text in _left_open(jobs):
+        for text in _left_open(settings, jobs):
             print(f"  left open, and not needed to build: {text}")
     return 0
 
 
-def _left_open(jobs: Sequence[steps.Job]) -> list[str]:
-    return [f"{job.name} {item.what}: {item.wanted} ({item.why})" for job in jobs for item in job.lock.unresolved]
+def _left_open(settings: Settings, jobs: Sequence[steps.Job]) -> list[str]:
+    found = [(job.name, item) for job in jobs for item in job.lock.unresolved]
+    if (settings.repo / releases.FILE).exists():
+        found += [("rebase", item) for item in releases.read(settings.repo).unresolved]
+    return [f"{place} {item.what}: {item.wanted} ({item.why})" for place, item in found]
