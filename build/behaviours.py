@@ -13,7 +13,7 @@ from pathlib import Path
 
 from build import proc, torchenv
 from build.console import step
-from build.errors import CommandError
+from build.errors import BehaviourError
 from build.models import Settings
 
 CHECKS = Path("dockerfiles/image/checks")
@@ -52,7 +52,7 @@ def staged(
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Which behaviours to ask of which trees; ``id`` is the asker's name for it."""
+    """Which behaviours to ask of which trees; ``id`` is the asker's name for the trees, in words."""
 
     id: str
     components: tuple[Staged, ...]
@@ -105,7 +105,17 @@ def file_of(repo: Path, behaviour: str) -> Path:
 
 
 def ask(settings: Settings, questions: Sequence[Question]) -> Answers:
-    """Ask all of it, in parallel. Raises :class:`CommandError` where a question's process ended without an answer."""
+    """Ask all of it, in parallel.
+
+    Raises :class:`BehaviourError` where there is no behaviour of a name, or where a question had no answer.
+    """
+    for name in dict.fromkeys(name for question in questions for name in question.behaviours):
+        if not (place := file_of(settings.repo, name)).is_file():
+            raise BehaviourError(
+                f"there is no behaviour '{name}'",
+                why=f"a patch's header names it, and {place.relative_to(settings.repo)} is not there",
+                todo="write it, or correct the header's Behaviour-Test",
+            )
     python = torchenv.ensure(settings)
     request = {
         "at_once": os.cpu_count() or 1,
@@ -119,8 +129,8 @@ def ask(settings: Settings, questions: Sequence[Question]) -> Answers:
             for question in questions
         ],
     }
-    count = sum(len(question.behaviours) for question in questions)
-    with step(f"ask {count} behaviours of {len(questions)} trees"):
+    names = {name for question in questions for name in question.behaviours}
+    with step(f"ask {_count(len(questions), 'tree')} for {_count(len(names), 'behaviour')}"):
         done = proc.run(
             [python, settings.repo / STAGE],
             stdin=json.dumps(request),
@@ -139,12 +149,16 @@ def _as_dict(item: Staged) -> dict[str, object]:
 def _answers(said: Mapping[str, object]) -> dict[str, Answer]:
     told = said.get("told")
     if not isinstance(told, Mapping):
-        raise CommandError(
-            f"the behaviours of {said['id']} could not be asked",
+        raise BehaviourError(
+            f"nothing could be asked of {said['id']}",
             why=str(said.get("error", "")).strip(),
-            todo="this is a defect of build/stage.py or of the checks: please report it",
+            todo="look at what was patched or written there: it ended the process, or cannot be loaded",
         )
     return {behaviour: Answer(cases=tuple(CaseResult(**case) for case in cases)) for behaviour, cases in told.items()}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def shortly(answer: Answer) -> str:

@@ -11,6 +11,7 @@ torch is imported once; each job runs in a fork of its own.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -27,7 +28,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-LIMIT = 600  # seconds for a job
+LIMIT = 300  # seconds for a job
+PR_SET_PDEATHSIG = 1  # prctl(2)
 PRELOADED = ("torch", "numpy")
 ABSENT = ("transformers", "regex", "psutil")  # what vLLM's modules import besides, stood in for where not installed
 
@@ -193,7 +195,25 @@ def perform(jobs: Sequence[Mapping[str, Any]], at_once: int) -> Iterator[dict[st
         if said:
             yield {"id": job["id"], **json.loads(said)}
         else:
-            yield {"id": job["id"], "error": f"its process ended with {os.waitstatus_to_exitcode(status)}"}
+            yield {"id": job["id"], "error": _ended(os.waitstatus_to_exitcode(status))}
+
+
+def _ended(code: int) -> str:
+    """How a process that gave no answer came to its end.
+
+    >>> _ended(3), _ended(-11)
+    ('its process ended with 3', 'its process ended by SIGSEGV')
+    """
+    if code >= 0:
+        return f"its process ended with {code}"
+    if code == -signal.SIGALRM:
+        return f"it took more than {LIMIT} seconds"
+    return f"its process ended by {signal.Signals(-code).name}"
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the one that started it is no more."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _fork(job: Mapping[str, Any]) -> tuple[int, int]:
@@ -202,6 +222,7 @@ def _fork(job: Mapping[str, Any]) -> tuple[int, int]:
     pid = os.fork()
     if pid:
         return pid, writer
+    _end_with_parent()
     signal.alarm(LIMIT)
     os.dup2(2, 1)  # whatever the libraries print is no result
     try:
@@ -213,6 +234,7 @@ def _fork(job: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def main() -> int:
+    _end_with_parent()
     request = json.load(sys.stdin)
     for name in PRELOADED:
         with contextlib.suppress(ImportError):  # a behaviour that needs it says so

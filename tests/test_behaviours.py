@@ -1,13 +1,16 @@
 """build/behaviours.py and build/stage.py: what trees do, asked in processes of their own; real where it matters."""
 
+import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from build import behaviours, torchenv
 from build.behaviours import ABSENT, FAILED, PASSED, Answer, CaseResult, Question, Staged, staged
-from build.errors import CommandError
+from build.errors import BehaviourError
 from build.models import Settings
 from build.settings import REPO
 
@@ -141,18 +144,73 @@ def test_what_a_library_prints_is_no_answer(world):
     assert ask(world, component)["q0"]["one"].holds
 
 
-@pytest.mark.parametrize("end", ["import os; os._exit(3)", "import os; os.kill(os.getpid(), 9)"])
-def test_a_tree_that_kills_the_process_is_told(world, end):
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("import os; os._exit(3)", "its process ended with 3"),
+        ("import os; os.kill(os.getpid(), 9)", "its process ended by SIGKILL"),
+    ],
+)
+def test_a_tree_that_kills_the_process_is_told(world, end, said):
     component = staged(world / "tree", PATHS, {"src/pkg/deep/inner.py": end.encode()}, world / "overlay")
-    with pytest.raises(CommandError, match="the behaviours of q0 could not be asked") as caught:
+    with pytest.raises(BehaviourError, match="nothing could be asked of q0") as caught:
         ask(world, component)
-    assert "its process ended with" in caught.value.why
+    assert said in caught.value.why
+
+
+def test_a_tree_that_exits_is_an_answer(world):
+    component = staged(world / "tree", PATHS, {"src/pkg/deep/inner.py": b"raise SystemExit(3)"}, world / "overlay")
+    case = ask(world, component)["q0"]["one"].cases[0]
+    assert (case.status, case.evidence) == (FAILED, "SystemExit: 3")
+
+
+def test_nothing_goes_on_once_who_asked_is_gone(world):
+    """A patch may loop for ever; whoever ends the command ends that too."""
+    loop = b"import os, time\nopen('/proc/self/comm', 'w').write('looping')\nwhile True: time.sleep(0.1)\n"
+    job = {
+        "id": "q0",
+        "checks": str(world / "repo/dockerfiles/image/checks"),
+        "behaviours": ["one"],
+        "components": [
+            {"tree": str(world / "tree"), "overlay": str(world / "overlay"), "gone": [], "paths": [list(PATHS[0])]}
+        ],
+    }
+    staged(world / "tree", PATHS, {"src/pkg/deep/inner.py": loop}, world / "overlay")
+    asking = subprocess.Popen(
+        [sys.executable, REPO / "build/stage.py"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    asking.stdin.write(json.dumps({"at_once": 1, "jobs": [job]}).encode())
+    asking.stdin.close()
+    children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
+    child = eventually(lambda: next((pid for pid in children.read_text().split() if is_looping(pid)), None))
+    asking.kill()
+    asking.wait()
+    assert eventually(lambda: not Path(f"/proc/{child}").exists() or state(child) == "Z")
+
+
+def eventually(what):
+    for _ in range(200):
+        if found := what():
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def is_looping(pid):
+    return Path(f"/proc/{pid}/comm").read_text() == "looping\n"
+
+
+def state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
 
 
 def test_a_behaviour_that_is_not_there_is_told_with_its_place(world):
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(BehaviourError) as caught:
         ask(world, Staged(tree=world / "tree", paths=PATHS), names=("none",))
-    assert "behaviours.none" in caught.value.why
+    assert "dockerfiles/image/checks/behaviours/none.py is not there" in caught.value.why
 
 
 def test_an_answer_without_a_case_that_a_patch_is_for_does_not_hold():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from build import lockfile, patched, series
+from build import lockfile, patched, series, sourcetree
 from build.errors import BehaviourError, PatchError
 from tests import rebasekit
 from tests.rebasekit import ANSWER, FLASHINFER_PATCH, VLLM_PATCH
@@ -74,6 +74,47 @@ def test_a_patch_that_is_not_needed(demo):
     assert "answer: it holds without vllm/0001.patch too: upstream may have it" in said
 
 
+IDLE = (
+    rebasekit.HEADER.format("answer")
+    + """\
+diff --git a/vllm/idle.py b/vllm/idle.py
+new file mode 100644
+--- /dev/null
++++ b/vllm/idle.py
+@@ -0,0 +1 @@
++idle = True
+"""
+)
+
+
+@pytest.mark.parametrize(("order", "idle"), [(("0001", "0002"), "0002"), (("0002", "0001"), "")])
+def test_a_patch_that_rides_along(demo, order, idle):
+    """It shares the behaviour of one that does it all. Before that one it might still be a part of what is needed."""
+    both = dict(zip(("0001", "0002"), (VLLM_PATCH, IDLE), strict=True))
+    files = {f"vllm/{name}.patch": both[name] for name in order}
+    demo.series({**files, "flashinfer/0001.patch": FLASHINFER_PATCH})
+    demo.lock()
+    status, _, said = demo.check()
+    assert status == (BehaviourError.exit_code if idle else 0)
+    assert ("answer: it holds without vllm/0002.patch, with the patches before it" in said) == bool(idle)
+
+
+def test_a_behaviour_that_is_not_there(demo):
+    (demo.repo / "dockerfiles/image/checks/behaviours/answer.py").unlink()
+    status, _, said = demo.check()
+    assert status == BehaviourError.exit_code
+    assert "there is no behaviour 'answer'" in said
+    assert "dockerfiles/image/checks/behaviours/answer.py is not there" in said
+
+
+def test_a_patch_that_ends_the_interpreter(demo):
+    with_patch(demo, VLLM_PATCH.replace("+    return 42", "+    import os; os._exit(3)"))
+    status, _, said = demo.check()
+    assert status == BehaviourError.exit_code
+    assert "nothing could be asked of the sources with" in said
+    assert "its process ended with 3" in said
+
+
 def test_questions_without_an_answer_prove_nothing(demo):
     """A behaviour of which nothing could be asked holds neither without nor with the series."""
     behaviour = demo.repo / "dockerfiles/image/checks/behaviours/answer.py"
@@ -90,7 +131,7 @@ def test_a_behaviour_that_cannot_be_loaded_is_no_answer(demo):
     behaviour = demo.repo / "dockerfiles/image/checks/behaviours/answer.py"
     behaviour.write_text("import nothing_of_that_name\n")
     status, _, said = demo.check()
-    assert status not in (0, BehaviourError.exit_code)
+    assert status == BehaviourError.exit_code
     assert "nothing_of_that_name" in said
 
 
@@ -98,7 +139,7 @@ def test_it_applies_first_and_exactly(demo):
     """Nothing is asked of a tree that is not the locked one."""
     lock = lockfile.read_lock(demo.repo, "demo")
     component = next(item for item in lock.components if item.name == "vllm")
-    path = patched.pristine(demo.settings, component) / "vllm/answer.py"
+    path = sourcetree.ensure(demo.settings, component) / "vllm/answer.py"
     path.chmod(0o644)
     path.write_bytes(b"# moved\n" + ANSWER)
     assert patched.is_kept(demo.settings, lock, series_of(demo))  # nothing has to be made anew, and yet

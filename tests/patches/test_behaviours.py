@@ -6,6 +6,7 @@ Needs the environment for behaviours and the releases' archives; the same cases 
 import pytest
 
 from build.behaviours import ABSENT, FAILED, FIXES, PASSED
+from build.errors import BehaviourError
 from tests.patches import releases
 
 RELEASED, PATCHED = "as released", "patched"
@@ -84,27 +85,36 @@ BOTH = {
     "waits for the device": (
         "vllm", "router", ROUTER, b"    weights = scores.gather", b"    scores.sum().item()\n    weights = scores.gather",
     ),
+    "writes beside views": (
+        "vllm", "router", ROUTER, b"torch.mul(weights, routed_scaling_factor, out=topk_weights)",
+        b"topk_weights.as_strided(weights.shape, (weights.shape[1], 1)).copy_(weights * routed_scaling_factor)",
+    ),
+    "another way to the operator": (
+        "vllm", "router", "vllm/version.py", b"try:", b"import torch\nroute = torch.ops._moe_C.topk_softplus_sqrt\ntry:",
+    ),
     "a count too many": ("vllm", "router", ROUTER, b"512, 576)", b"512, 576, 144)"),
     "a count too few": ("vllm", "router", ROUTER, b"448, 512, 576)", b"448, 512)"),
     "never called": ("vllm", "router", OPS, b"@for_any_expert_count\n", b""),
     "unknown arguments dropped": ("vllm", "router", ROUTER, b"*args, **kwargs\n            )", b"*args, **{k: v for k, v in kwargs.items() if k != 'tomorrow'}\n            )"),
     "kernel: NaN kept": ("vllm", "router-kernel", KERNEL, b"return tl.where(score == score, score, 0.0)", b"return score"),
     "kernel: ties to the higher id": (
-        "vllm", "router-kernel", KERNEL, b"tl.argmax(choice, axis=0, tie_break_left=True)",
-        b"BLOCK_EXPERTS - 1 - tl.argmax(tl.flip(choice), axis=0, tie_break_left=True)",
+        "vllm", "router-kernel", KERNEL, b"tl.where(real, choice + bias,", b"tl.where(real, choice + bias + experts * 1e-6,",
     ),
+    "kernel: rows taken for dense": ("vllm", "router-kernel", KERNEL, b"row * logits_stride", b"row * NUM_EXPERTS"),
+    "kernel: scored in the logits' type": ("vllm", "router-kernel", KERNEL, b"x = logits.to(tl.float32)", b"x = logits"),
+    "kernel: inputs taken for dense": ("vllm", "router-kernel", KERNEL, b"None if tensor is None else tensor.contiguous()", b"tensor"),
     "kernel: biased weights": (
         "vllm", "router-kernel", KERNEL, b'weights = _score(tl.load(row_logits_ptr + ids, mask=used, other=-float("inf")))',
         b"weights = _score(tl.load(row_logits_ptr + ids, mask=used, other=0.0)) + 8.0",
     ),
     "kernel: padding routed": ("vllm", "router-kernel", KERNEL, b"ids = tl.where(is_padding, -1, ids)", b"pass"),
-    "kernel: padding read from the table": ("vllm", "router-kernel", KERNEL, b"hashed = (is_padding | is_image) == 0", b"hashed = is_image == 0"),
     "kernel: never taken": ("vllm", "router-kernel", ROUTER, b"if kernel.can_route(", b"if False and kernel.can_route("),
     "kernel: mask not handed on": (
         "vllm", "router-kernel", ROUTER, b"            is_padding,\n            bias_vl,\n            image_sentinel_lo,\n            IMAGE", b"            None,\n            bias_vl,\n            image_sentinel_lo,\n            IMAGE",
     ),
     "FlashInfer: a stub is taken": ("flashinfer", "flashinfer-ipc", IPC, b"(-[0-9a-f]+)?", b"([-_a-z0-9]+)?"),
     "FlashInfer: a folder's name": ("flashinfer", "flashinfer-ipc", IPC, b"name.fullmatch(os.path.basename(path))", b"lib_name in path"),
+    "FlashInfer: a hash of any letters": ("flashinfer", "flashinfer-ipc", IPC, b"(-[0-9a-f]+)?", b"(-[0-9a-z]+)?"),
     "FlashInfer: no hash": ("flashinfer", "flashinfer-ipc", IPC, b"(-[0-9a-f]+)?", b""),
 }  # fmt: skip
 NEWER = {
@@ -126,6 +136,7 @@ OLDER = {
     "released for little": ("vllm", "hygiene", MEMORY, b"512 * MiB_bytes", b"1"),
     "never released": ("vllm", "hygiene", LOADER, RELEASE, b"released = 0"),
     "a stub is taken": ("vllm", "loaded-library", SEARCH, b"(-[0-9a-f]+)?", b"([-_a-z0-9]+)?"),
+    "a hash of any letters": ("vllm", "loaded-library", SEARCH, b"(-[0-9a-f]+)?", b"(-[0-9a-z]+)?"),
     "a folder's name": ("vllm", "loaded-library", SEARCH, b"name.fullmatch(os.path.basename(path))", b"lib_name in path"),
     "no module of Python": ("vllm", "loaded-library", SEARCH, rb"(\.abi3|\.cpython-[\w-]+)?", b""),
     "the compressor asks nobody": ("vllm", "cute-dsl", COMPRESSOR, b"if self.head_dim == 512 and has_cutedsl():", b"if self.head_dim == 512:"),
@@ -134,7 +145,8 @@ OLDER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("target", "defects"), [("v0.32", {**BOTH, **NEWER}), ("v0.22", {**BOTH, **OLDER})])
+# What both series have is the same files: asked once.
+@pytest.mark.parametrize(("target", "defects"), [("v0.32", {**BOTH, **NEWER}), ("v0.22", OLDER)])
 def test_every_defect_is_seen(target, defects, trees, ask):
     made = releases.patched(target, trees(target))
     variants = {}
@@ -147,6 +159,16 @@ def test_every_defect_is_seen(target, defects, trees, ask):
         by_behaviour.setdefault(behaviour, {})[name] = variants[name]
     unseen = []
     for behaviour, some in by_behaviour.items():
-        answers = ask(target, some, (behaviour,))
+        answers = ask(target, {PATCHED: made, **some}, (behaviour,))
+        assert answers[PATCHED][behaviour].failed == (), "without a defect there is nothing to see"
         unseen += [name for name in some if not answers[name][behaviour].failed]
     assert unseen == []
+
+
+def test_a_kernel_that_reads_padding_rows_from_the_table_is_seen(trees, ask):
+    """It reads far beside the table: its process ends, and says so."""
+    made = releases.patched("v0.22", trees("v0.22"))
+    kernel = made["vllm"][KERNEL].replace(b"hashed = (is_padding | is_image) == 0", b"hashed = is_image == 0")
+    assert kernel != made["vllm"][KERNEL]
+    with pytest.raises(BehaviourError, match="its process ended by SIG"):
+        ask("v0.22", {PATCHED: {**made, "vllm": {**made["vllm"], KERNEL: kernel}}}, ("router-kernel",))

@@ -86,7 +86,7 @@ def _told(case: Case) -> dict[str, Any]:
         status, evidence = PASSED, case()
     except Absent as error:
         status, evidence = ABSENT, str(error)
-    except Exception as error:  # noqa: BLE001 - whatever is raised is that case's answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever is raised is that case's answer
         status, evidence = FAILED, f"{type(error).__name__}: {error}"[:REASON]
     seconds = round(time.monotonic() - start, 3)
     return {"name": case.name, "kind": case.kind, "status": status, "evidence": evidence, "seconds": seconds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import mmap
 import re
@@ -15,6 +16,7 @@ LAUNCH = re.compile(rb"case (\d+):\s+LAUNCH_SOFTPLUS_SQRT")
 SOURCES = ("csrc/moe/topk_softplus_sqrt_kernels.cu", "csrc/libtorch_stable/moe/topk_softplus_sqrt_kernels.cu")
 
 
+@functools.cache
 def instantiated() -> tuple[str, frozenset[int]]:
     """Where they were found, and the counts. Raises :class:`Wrong` where there is neither library nor source."""
     for path in SOURCES:

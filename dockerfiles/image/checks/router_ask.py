@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from .cases import Wrong
-from .router_reference import Routing, judge
+from .fused_counts import instantiated
+from .router_reference import Routing, judge, picks
+from .router_reference import weights as weights_of
 
 ROUTER = "vllm.model_executor.layers.fused_moe.router"
 COUNTS = (144, 160)
@@ -77,6 +79,30 @@ def no_kernel_of_its_own() -> Iterator[None]:
         yield
 
 
+def operator(
+    weights: Any, ids: Any, _: Any, logits: Any, renormalize: Any, scale: Any, bias: Any, tokens: Any, table: Any,
+    padding: Any = None, image_bias: Any = None, sentinel: int = 0,
+) -> None:  # fmt: skip
+    """In the compiled operator's place, which has no code for a CPU: right for its counts, and an error for others."""
+    if logits.shape[-1] not in instantiated()[1]:
+        raise RuntimeError(f"Unsupported expert number: {logits.shape[-1]}")
+    given = {"bias": bias, "tokens": tokens, "table": table, "padding": padding, "image_bias": image_bias}
+    arrays = {name: None if value is None else value.numpy() for name, value in given.items()}
+    ask = Routing(logits=logits.float().numpy(), k=ids.shape[-1], renormalize=renormalize, scale=scale, **arrays)
+    ask.sentinel = sentinel
+    chosen = picks(ask)
+    weights.copy_(torch.from_numpy(weights_of(ask, chosen)))
+    ids.copy_(torch.from_numpy(chosen))
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[None]:
+    """Within it the operator can be called with tensors of the CPU."""
+    namespace = types.SimpleNamespace(topk_softplus_sqrt=operator)
+    with mock.patch.object(torch.ops, "_moe_C", namespace, create=True):
+        yield
+
+
 @contextlib.contextmanager
 def forward_pass(padding: Any) -> Iterator[None]:
     """A forward pass whose context holds this padding mask."""
@@ -93,7 +119,7 @@ def ask_router(ask: Routing, *, logits: Any = None, dtype: torch.dtype | None = 
     """Weights and ids of ``fused_topk_bias``, as tensors."""
     given = tensor(ask.logits if logits is None else logits)
     extra = {"bias_vl": tensor(ask.image_bias), "image_sentinel_lo": ask.sentinel} if has_images() else {}
-    with no_kernel_of_its_own(), forward_pass(ask.padding):
+    with compiled(), no_kernel_of_its_own(), forward_pass(ask.padding):
         weights, ids = router().fused_topk_bias(
             hidden_states=torch.empty(given.shape[0], 1, device=given.device), gating_output=given,
             scoring_func="sqrtsoftplus", e_score_correction_bias=tensor(ask.bias), topk=ask.k,
@@ -103,6 +129,16 @@ def ask_router(ask: Routing, *, logits: Any = None, dtype: torch.dtype | None = 
     return weights, ids
 
 
+def ask_operator(ask: Routing, logits: Any, weights: Any, ids: Any) -> None:
+    """The same of ``topk_hash_softplus_sqrt``, which writes into what it is given."""
+    more = {"is_padding": tensor(ask.padding)} if has_padding() else {}
+    with compiled():
+        operators().topk_hash_softplus_sqrt(
+            weights, ids, torch.empty_like(ids), logits, ask.renormalize, ask.scale, tensor(ask.bias),
+            tensor(ask.tokens), tensor(ask.table), **more,
+        )  # fmt: skip
+
+
 def check(ask: Routing, what: str = "", *, exact: bool = False, **more: Any) -> None:
     weights, ids = ask_router(ask, **more)
     if weights.dtype != torch.float32:
@@ -110,6 +146,13 @@ def check(ask: Routing, what: str = "", *, exact: bool = False, **more: Any) -> 
     fault = judge(ask, weights.numpy(), ids.to(torch.int64).numpy(), exact=exact)
     if fault:
         raise Wrong(f"{what or f'{np.shape(ask.logits)}'}: {fault}")
+
+
+def ties(experts: int, rows: int = 256) -> Routing:
+    """Rows full of equal choices; choices that differ do so by more than float32 can confuse."""
+    rng = np.random.default_rng(experts)
+    logits = rng.integers(-2, 3, (rows, experts)).astype(np.float32)
+    return question(experts, rows, logits=logits, bias=rng.choice([0.0, 0.5], experts).astype(np.float32))
 
 
 def question(experts: int, rows: int, **more: Any) -> Routing:

@@ -15,8 +15,8 @@ from unittest import mock
 import numpy as np
 import torch
 
-from ..cases import Absent, Case, Wrong, keeps
-from ..router_ask import COUNTS, REAL, any_count, module, operators, question, tensor
+from ..cases import Case, Wrong, fixes
+from ..router_ask import COUNTS, REAL, any_count, has_padding, module, operators, question, tensor, ties
 from ..router_ask import STAND_INS as ROUTER_STAND_INS
 from ..router_reference import Routing, judge
 
@@ -40,21 +40,20 @@ Call = Callable[[Any, Any, Any], None]  # weights, ids, logits
 
 @contextlib.contextmanager
 def path(name: str) -> Iterator[None]:
-    """Within it the fallback takes its Triton kernel, or plain torch."""
-    if name == "triton":
-        yield
+    """Within it the fallback takes its Triton kernel, and has to, or plain torch."""
+    kernel = module(KERNEL)
+    if name == "torch":
+        with mock.patch.object(kernel, "can_route", return_value=False):
+            yield
         return
-    with mock.patch.object(module(KERNEL), "can_route", return_value=False):
+    with mock.patch.object(kernel, "route", side_effect=kernel.route) as route:
         yield
-
-
-def _require_fused() -> None:
-    if not hasattr(torch.ops._moe_C, "topk_softplus_sqrt"):  # noqa: SLF001 - that is how operators are reached
-        raise Absent("the fused operator is not compiled here")
+    if name == "triton" and not route.called:
+        raise Wrong("the Triton kernel is never taken")
 
 
 def on_device(ask: Routing) -> dict[str, Any]:
-    names = ("bias", "tokens", "table")
+    names = ("bias", "tokens", "table", "padding", "image_bias")
     return {name: None if getattr(ask, name) is None else tensor(getattr(ask, name)).cuda() for name in names}
 
 
@@ -62,9 +61,7 @@ def fallback(ask: Routing) -> Call:
     given = on_device(ask)
 
     def call(weights: Any, ids: Any, logits: Any) -> None:
-        any_count().topk_softplus_sqrt(
-            weights, ids, logits, ask.renormalize, ask.scale, given["bias"], given["tokens"], given["table"]
-        )
+        any_count().topk_softplus_sqrt(weights, ids, logits, ask.renormalize, ask.scale, *given.values(), ask.sentinel)
 
     return call
 
@@ -72,36 +69,37 @@ def fallback(ask: Routing) -> Call:
 def fused(ask: Routing) -> Call:
     """The operator as vLLM's callers reach it, at a count that it has a kernel for."""
     given = on_device(ask)
+    more = {"is_padding": given["padding"]} if has_padding() else {}
 
     def call(weights: Any, ids: Any, logits: Any) -> None:
         operators().topk_hash_softplus_sqrt(
             weights, ids, torch.empty_like(ids), logits, ask.renormalize, ask.scale,
-            given["bias"], given["tokens"], given["table"],
+            given["bias"], given["tokens"], given["table"], **more,
         )  # fmt: skip
 
     return call
 
 
-def outputs(rows: int) -> tuple[Any, Any]:
-    return torch.empty(rows, PICKS, device="cuda"), torch.empty(rows, PICKS, dtype=torch.int32, device="cuda")
+def outputs(rows: int, dtype: torch.dtype = torch.int32) -> tuple[Any, Any]:
+    return torch.empty(rows, PICKS, device="cuda"), torch.empty(rows, PICKS, dtype=dtype, device="cuda")
 
 
-def demand(ask: Routing, weights: Any, ids: Any, what: str) -> None:
-    fault = judge(ask, weights.cpu().numpy(), ids.cpu().numpy())
+def demand(ask: Routing, weights: Any, ids: Any, what: str, *, exact: bool = False) -> None:
+    ids = ids.view(torch.int32) if ids.dtype == torch.uint32 else ids  # where -1 is 2**32 - 1
+    fault = judge(ask, weights.cpu().numpy(), ids.cpu().numpy(), exact=exact)
     if fault:
         raise Wrong(f"{what}: {fault}")
 
 
-@keeps
+@fixes
 def fused_and_fallback_agree() -> str:
-    _require_fused()
     different = 0
     for experts, rows in itertools.product(FUSED, ROWS):
         ask = question(experts, rows)
         logits, answers = tensor(ask.logits).cuda(), []
         for name, call in (("fused", fused(ask)), ("triton", fallback(ask)), ("torch", fallback(ask))):
             weights, ids = outputs(rows)
-            with path(name if name != "fused" else "triton"):
+            with path(name):
                 call(weights, ids, logits)
             demand(ask, weights, ids, f"{name}, E={experts} M={rows}")
             answers.append(ids.sort(dim=1).values)
@@ -115,15 +113,55 @@ def hashed_question(experts: int, rows: int) -> Routing:
     return question(experts, rows, table=rng.integers(0, experts, (512, PICKS)).astype(np.int32), tokens=tokens)
 
 
-@keeps
+@fixes
+def every_kind_of_input() -> str:
+    """Padding, image rows, tables and every type that vLLM has for each, with rows of NaN, -inf and ties."""
+    asked = 0
+    kinds = ((None, np.int32, np.int64), (False, True), (0, 40), (torch.float32, torch.bfloat16))
+    for experts, kind, padded, sentinel, dtype in itertools.product((144, 600), *kinds):
+        for name, ids_dtype in itertools.product(("triton", "torch"), (torch.int32, torch.int64, torch.uint32)):
+            ask = mixed_question(experts, table=kind, padded=padded, sentinel=sentinel)
+            logits = tensor(ask.logits).cuda().to(dtype)
+            ask.logits = logits.float().cpu().numpy()
+            weights, ids = outputs(len(logits), ids_dtype)
+            with path(name):
+                fallback(ask)(weights, ids, logits)
+            demand(ask, weights, ids, f"{name}, E={experts}, {kind}, {padded}, {sentinel}, {dtype}, {ids_dtype}")
+            asked += 1
+    for experts, name in itertools.product(COUNTS, ("triton", "torch")):
+        ask = ties(experts)
+        weights, ids = outputs(len(ask.logits))
+        with path(name):
+            fallback(ask)(weights, ids, tensor(ask.logits).cuda())
+        demand(ask, weights, ids, f"{name}, ties, E={experts}", exact=True)
+        fallback(ask)(*outputs(0), torch.empty(0, experts, device="cuda"))  # no rows are no error
+    return f"{asked} kinds of calls, by Triton and by torch"
+
+
+def mixed_question(experts: int, *, table: Any, padded: bool, sentinel: int) -> Routing:
+    rng = np.random.default_rng(experts)
+    tokens = np.arange(38, 49, dtype=table or np.int32)  # with a sentinel of 40: image rows 2 to 6
+    ask = question(experts, 11, tokens=tokens, sentinel=sentinel)
+    ask.logits[0], ask.logits[1, ::2], ask.logits[2], ask.logits[3] = np.nan, np.nan, -np.inf, 0.0
+    ask.logits[4], ask.logits[7], ask.logits[8] = rng.integers(-2, 3, experts), -80.0, -95.0
+    ask.image_bias = rng.normal(size=experts).astype(np.float32)
+    ask.table = None if table is None else rng.integers(0, experts, (64, PICKS)).astype(table)
+    if padded:
+        ask.padding = np.array([False] * 9 + [True] * 2)
+        tokens[9:] = 2**31 - 1, -1
+    return ask
+
+
+@fixes
 def captured_in_a_graph() -> str:
     """Captured once, replayed with other logits: what an eager call gives, and nothing waits for the host."""
     for name, experts, rows in itertools.product(("triton", "torch"), COUNTS, ROWS):
-        for ask in (question(experts, rows), hashed_question(experts, rows)):
+        padded = question(experts, rows, padding=np.arange(rows) % 3 == 1)
+        for ask in (question(experts, rows), padded, hashed_question(experts, rows)):
             what = f"{name}, E={experts} M={rows}{', hashed' if ask.table is not None else ''}"
             with path(name):
                 _replayed(ask, what)
-    return f"{COUNTS} experts, M={ROWS}, top-k and hashed, by Triton and by torch"
+    return f"{COUNTS} experts, M={ROWS}, top-k, with padding rows and hashed, by Triton and by torch"
 
 
 def _replayed(ask: Routing, what: str) -> None:
@@ -169,22 +207,29 @@ def microseconds(call: Call, ask: Routing) -> float:
     return round(statistics.median(times), 1)
 
 
-@keeps
+@fixes
 def microseconds_a_call() -> str:
     """M: path and number of experts = microseconds; the paths take turns on the same device."""
-    has_fused = hasattr(torch.ops._moe_C, "topk_softplus_sqrt")  # noqa: SLF001
-    paths = [("fused", FUSED, fused)] if has_fused else []
-    paths += [("triton", (*COUNTS, 256), fallback), ("torch", (*COUNTS, 256), fallback)]
-    lines = []
+    paths = (("fused", FUSED, fused), ("triton", (*COUNTS, 256), fallback), ("torch", (*COUNTS, 256), fallback))
+    lines, slow = [], []
     for rows in TIMED_ROWS:
-        told = []
+        times = {}
         for name, counts, make in paths:
             for experts in counts:
-                with path("torch" if name == "torch" else "triton"):
+                with path(name):
                     ask = question(experts, rows)
-                    told.append(f"{name} {experts}={microseconds(make(ask), ask)}")
-        lines.append(f"M={rows}: {' '.join(told)}")
-    return f"{torch.cuda.get_device_name(0)}; " + "; ".join(lines)
+                    times[name, experts] = microseconds(make(ask), ask)
+        lines.append(f"M={rows}: {' '.join(f'{name} {experts}={time}' for (name, experts), time in times.items())}")
+        slow += [f"M={rows} E={count}" for count in COUNTS if times["triton", count] > times["torch", count]]
+    told = f"{torch.cuda.get_device_name(0)}; " + "; ".join(lines)
+    if slow:
+        raise Wrong(f"the Triton kernel is slower than torch at {', '.join(slow)}: {told}")
+    return told
 
 
-CASES: tuple[Case, ...] = (fused_and_fallback_agree, captured_in_a_graph, microseconds_a_call)
+CASES: tuple[Case, ...] = (
+    fused_and_fallback_agree,
+    every_kind_of_input,
+    captured_in_a_graph,
+    microseconds_a_call,
+)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..cases import Absent, Wrong, fixes
-from ..router_ask import REAL, STAND_INS, any_count, module, question, tensor
+from ..router_ask import REAL, STAND_INS, any_count, module, question, tensor, ties
 from ..router_reference import Routing, judge
 
 __all__ = ["CASES", "REAL", "STAND_INS"]
@@ -37,12 +37,56 @@ def in_the_interpreter() -> str:
     return f"{asked} rows, with NaN, -inf, ties, padding, image and hashed tokens among them"
 
 
+@fixes
+def every_type_and_stride() -> str:
+    """Each input in the other types that vLLM has for it, as parts of larger tensors, and no rows at all."""
+    kernel = interpreted()
+    for kind in (torch.float16, torch.bfloat16):
+        ask = question(144, 7)
+        logits = tensor(ask.logits).to(kind)
+        ask.logits = logits.float().numpy()
+        _routed(kernel, ask, f"{kind} logits", logits=logits)
+    for kind in (torch.int64, torch.uint32):
+        _routed(kernel, question(160, 7), f"{kind} ids", ids=torch.empty(7, 6, dtype=kind))
+    rng = np.random.default_rng(5)
+    hashed = question(144, 7, table=rng.integers(0, 144, (64, 6)), tokens=np.arange(20, 27, dtype=np.int64))
+    _routed(kernel, hashed, "int64 table and tokens")
+    ask = question(144, 7)
+    wide = torch.full((14, 144), 9.0)
+    wide[::2] = tensor(ask.logits)
+    _routed(kernel, ask, "every second row of the logits", logits=wide[::2])
+    for name in ("bias", "tokens", "table"):
+        given = tensor(getattr(hashed if name != "bias" else ask, name))
+        apart = torch.zeros(*given.shape[:-1], 2 * given.shape[-1], dtype=given.dtype)
+        apart[..., ::2] = given
+        _routed(kernel, hashed if name != "bias" else ask, f"every second {name}", **{name: apart[..., ::2]})
+    for experts in (144, 160):
+        _routed(kernel, question(experts, 0), "no rows")
+    return "float16 and bfloat16 logits; int64 and uint32 ids; int64 tables and tokens; strided inputs; no rows"
+
+
+@fixes
+def ties_go_to_the_lower_id() -> str:
+    kernel = interpreted()
+    for experts in (144, 160):
+        _routed(kernel, ties(experts, 32), f"ties, E={experts}", exact=True)
+    return "64 rows full of ties, every id exact"
+
+
+def _routed(kernel: Any, ask: Routing, what: str, *, exact: bool = False, **given: Any) -> None:
+    rows = len(ask.logits)
+    weights, ids = torch.empty(rows, ask.k), given.pop("ids", torch.empty(rows, ask.k, dtype=torch.int32))
+    kernel.route(weights, ids, *_arguments(ask, **given), IMAGE_IDS)
+    if fault := judge(ask, weights.numpy(), ids.to(torch.int64).numpy(), exact=exact):
+        raise Wrong(f"{what}: {fault}")
+
+
 def _judged(kernel: Any, experts: int, *, hashed: bool, padded: bool, sentinel: int, **more: Any) -> int:
     rng = np.random.default_rng(experts)
     tokens = np.arange(38, 47, dtype=np.int32)  # with a sentinel of 40: image rows 2 to 6
     ask = question(experts, 9, tokens=tokens, sentinel=sentinel, **more)
     ask.logits[0], ask.logits[1, ::2], ask.logits[2], ask.logits[3] = np.nan, np.nan, -np.inf, 0.0
-    ask.logits[4] = rng.integers(-2, 3, experts)
+    ask.logits[4], ask.logits[5] = rng.integers(-2, 3, experts), -95.0
     ask.image_bias = rng.normal(size=experts).astype(np.float32)
     ask.table = rng.integers(0, experts, (64, ask.k)).astype(np.int32) if hashed else None
     if padded:
@@ -56,12 +100,11 @@ def _judged(kernel: Any, experts: int, *, hashed: bool, padded: bool, sentinel: 
     return len(ids)
 
 
-def _arguments(ask: Routing) -> tuple[Any, ...]:
-    """As ``topk_softplus_sqrt`` takes them, after the two that it writes to."""
-    return (
-        tensor(ask.logits), ask.renormalize, ask.scale, tensor(ask.bias), tensor(ask.tokens), tensor(ask.table),
-        tensor(ask.padding), tensor(ask.image_bias), ask.sentinel,
-    )  # fmt: skip
+def _arguments(ask: Routing, **given: Any) -> tuple[Any, ...]:
+    """As ``topk_softplus_sqrt`` takes them, after the two that it writes to. ``given``: tensors in place of the ask's."""
+    names = ("logits", "bias", "tokens", "table", "padding", "image_bias")
+    logits, *rest = (given.get(name, tensor(getattr(ask, name))) for name in names)
+    return (logits, ask.renormalize, ask.scale, *rest, ask.sentinel)
 
 
 @fixes
@@ -111,6 +154,7 @@ def interpreted() -> Any:
     """
     if importlib.util.find_spec("triton") is None:
         raise Absent("triton is not installed here")
+    module("triton")  # its compiled parts are loaded once and kept
     kept = {name: found for name, found in sys.modules.items() if not _is_triton(name)}
     spec = importlib.util.find_spec(KERNEL)
     if spec is None or spec.origin is None:
@@ -130,4 +174,10 @@ def _is_triton(name: str) -> bool:
     return name.split(".", maxsplit=1)[0] == "triton" and not name.startswith("triton._C")
 
 
-CASES = (in_the_interpreter, every_argument_reaches_it, torch_takes_what_it_cannot)
+CASES = (
+    in_the_interpreter,
+    every_type_and_stride,
+    ties_go_to_the_lower_id,
+    every_argument_reaches_it,
+    torch_takes_what_it_cannot,
+)
