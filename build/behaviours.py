@@ -138,7 +138,16 @@ def ask(settings: Settings, questions: Sequence[Question]) -> Answers:
             verbose=settings.verbose,
             env={"OMP_NUM_THREADS": "1"},
         )
-    return {said["id"]: _answers(said) for said in map(json.loads, done.stdout.splitlines())}
+    lines = _without_folders(done.stdout, questions).splitlines()
+    return {said["id"]: _answers(said) for said in map(json.loads, lines)}
+
+
+def _without_folders(text: str, questions: Sequence[Question]) -> str:
+    """With paths as in the repository: where a tree was laid out this time says nothing."""
+    staged = [item for question in questions for item in question.components]
+    for folder in {*(item.tree for item in staged), *(item.overlay for item in staged if item.overlay)}:
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def _as_dict(item: Staged) -> dict[str, object]:

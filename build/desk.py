@@ -5,13 +5,14 @@ Composes. A lock whose series has changed since it was made is taken as it is: t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from build import edittree, index, lockfile, series, sourcetree, steps, store, worktree
+from build import index, lockfile, patchfiles, series, sourcetree, steps, store, worktree
 from build.canonical import digest
+from build.console import say
 from build.edittree import EditTree
 from build.errors import LockError, PatchError
 from build.intent import read_intent
@@ -71,30 +72,32 @@ def prepare(settings: Settings, name: str | None) -> Desk:
     return Desk(settings=settings, target=chosen, series=found, trees=trees, epoch=lock.epoch)
 
 
-def alone(settings: Settings) -> AbstractContextManager[None]:
-    """Nobody else writes the patches of this clone meanwhile."""
-    return store.locked(settings.store, f"patches-{digest(str(settings.repo))[:16]}")
+@contextmanager
+def writing(settings: Settings) -> Iterator[None]:
+    """Nobody else writes the patches of this clone meanwhile; what a killed run began to write is written first."""
+    with store.locked(settings.store, f"patches-{digest(str(settings.repo))[:16]}"):
+        if done := patchfiles.finish(settings.repo):
+            say(f"a refresh that was cut short is finished now: {', '.join(map(str, done))}")
+        yield
 
 
-def current(desk: Desk) -> EditTree | None:
-    """The target's tree to edit.
+def live(desk: Desk, edit: EditTree | None) -> EditTree | None:
+    """The target's tree to edit; None where there is none, or where the series lacks nothing that is in it.
 
-    Where the series is not what it was made from, one with nothing to lose is removed: it was not touched, or its
-    refresh was interrupted after the patches were written. Else that is a :class:`PatchError`.
+    That is so where its patches changed and nobody touched it, and where a refresh was cut short after it had written.
+    A tree that was touched, and whose patches changed, is a :class:`PatchError`; so is what no patch would take.
     """
-    edit = edittree.find(desk.settings.repo, desk.target)
     if edit is None:
         return None
+    worktree.require_nothing_else(edit)
     patch = next((item for item in desk.series.patches if item.name == edit.patch), None)
     if patch is not None and edit.source == desk.trees[edit.component].name:
         there = tuple((item.name, item.ref.sha256) for item in desk.up_to(patch))
         if there == edit.patches:
             return edit
         if _is_in_series(desk, edit, patch):
-            edittree.drop(desk.settings.repo, edit)
             return None
     if worktree.is_untouched(edit):
-        edittree.drop(desk.settings.repo, edit)
         return None
     raise PatchError(
         f"{edit.patch} is being edited, and what its tree was made from has changed",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build import desk as desks
-from build import edittree, gitlocal, recut, worktree
+from build import edittree, gitlocal, worktree
 from build.desk import Desk
 from build.edittree import EditTree
 from build.errors import PatchError, UsageError
@@ -22,13 +22,11 @@ from build.patchsteps import Given, Step, as_written, has_change, walk
 from build.series import FOLDER, SeriesPatch
 
 
-def edit(desk: Desk, number: int) -> EditTree:
-    """Make the tree to edit the ``number``-th patch of the series (from 1, over all components).
+def edit(desk: Desk, patch: SeriesPatch) -> EditTree:
+    """Make the tree to edit a patch of the series, one that :func:`pick` gave.
 
-    Raises ``UsageError`` for a number that is none; :class:`PatchError` for a patch of another series, for changes that
-    would be lost, and for a patch up to this one that does not apply.
+    Raises :class:`PatchError` for changes that would be lost, and for a patch up to this one that does not apply.
     """
-    patch = pick(desk, number)
     pending = waiting(desk, patch)
     given: Given = {name: as_written(name, data) for name, data in pending.items()}
     if not has_change(patch):
@@ -39,14 +37,14 @@ def edit(desk: Desk, number: int) -> EditTree:
         raise desks.clash(desk, last)
     merged = merge(last)
     done: Edits = {**last.edits, **merged}
-    commits = [(commit_of(recut.header(step.patch.data), step.patch.fields), step.edits) for step in steps]
+    commits = [(commit_of(step.patch.header, step.patch.fields), step.edits) for step in steps]
     commits[-1] = (commits[-1][0], done)
     tree = desk.trees[patch.ref.component]
     wanted = EditTree(
         folder=edittree.place(desk.settings.repo, desk.target, patch.ref.component),
         target=desk.target,
         series=desk.series.name,
-        number=number,
+        number=desk.number(patch.name),
         patch=patch.name,
         source=tree.name,
         patches=tuple((item.name, item.ref.sha256) for item in desk.up_to(patch)),
@@ -64,7 +62,10 @@ def edit(desk: Desk, number: int) -> EditTree:
 
 
 def pick(desk: Desk, number: int) -> SeriesPatch:
-    """The ``number``-th patch, which must be the series' own."""
+    """The ``number``-th patch of the series (from 1, over all components), which must be its own.
+
+    Raises ``UsageError`` for a number that is none, :class:`PatchError` for a patch of another series.
+    """
     patches = desk.series.patches
     if not 1 <= number <= len(patches):
         listed = "\n       ".join(f"{n}  {patch.name}" for n, patch in enumerate(patches, start=1))
@@ -87,7 +88,7 @@ def waiting(desk: Desk, patch: SeriesPatch) -> Mapping[str, bytes]:
 
     Raises :class:`PatchError` where something would be lost.
     """
-    existing = desks.current(desk)
+    existing = desks.live(desk, edittree.find(desk.settings.repo, desk.target))
     if existing is None:
         return {}
     lost = desks.unrefreshed(desk, existing)

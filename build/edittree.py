@@ -22,7 +22,10 @@ from build.patchcommit import Commit
 FOLDER = Path("out") / "edit"
 FORM = 1  # of the note
 NOTE = Path(".git") / "spark-runtime"
-EXCLUDED = "__pycache__/\n*.pyc\n*.orig\n*.rej\n*~\n.*.sw?\n"
+ASIDE = ".replaced-"  # before the name of a tree that another takes the place of
+# What tools and editors leave beside the files, and nobody misses.
+CACHES = ("__pycache__/", "*.pyc", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/")
+EXCLUDED = (*CACHES, "*.orig", "*.rej", "*~", ".*.sw?")
 # For the person's own commits, which nobody keeps: no identity, no signature, no hook is needed for them.
 CONFIG = (
     "[user]\n\tname = spark-runtime\n\temail = edit@spark-runtime.invalid\n[commit]\n\tgpgSign = false\n"
@@ -64,12 +67,15 @@ def place(repo: Path, target: str, component: str) -> Path:
 
 
 def find(repo: Path, target: str) -> EditTree | None:
-    """The target's tree to edit, if there is one. Raises :class:`PatchError` for a folder there that is none."""
+    """The target's tree to edit, if there is one. Raises :class:`PatchError` for a folder there that is none.
+
+    Files beside it, and hidden folders, are nobody's business here.
+    """
     folder = repo / FOLDER / target
     if not folder.is_dir():
         return None
     _settle(folder)
-    found = sorted(folder.iterdir())
+    found = _trees(folder)
     if not found:
         return None
     try:
@@ -92,7 +98,7 @@ def make(repo: Path, edit: EditTree, tree: Path, pristine: Commit, commits: Sequ
         folder = scratch / "tree"
         Overlay(tree=tree).write_out(folder)
         repository = gitlocal.init(folder, folder / ".git")
-        (folder / ".git" / "info" / "exclude").write_text(EXCLUDED, encoding="utf-8")
+        (folder / ".git" / "info" / "exclude").write_text("".join(f"{line}\n" for line in EXCLUDED), encoding="utf-8")
         with open(folder / ".git" / "config", "a", encoding="utf-8") as config:
             config.write(CONFIG)
         ids = [_commit(repository, scratch / "message", pristine)]
@@ -150,21 +156,24 @@ def _read_note(folder: Path) -> EditTree:
 
 def _put_in_place(made: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
-    for other in final.parent.iterdir():
-        os.replace(other, other.with_name(f".{other.name}"))
+    for other in _trees(final.parent):
+        os.replace(other, other.with_name(f"{ASIDE}{other.name}"))
     os.replace(made, final)
     _settle(final.parent)
 
 
 def _settle(folder: Path) -> None:
     """Remove what another tree took the place of; where a killed run did not get that far, it is put back."""
-    hidden = list(folder.glob(".*"))
-    replaced = len(hidden) < len(list(folder.iterdir()))
-    for aside in hidden:
+    replaced = bool(_trees(folder))
+    for aside in sorted(folder.glob(f"{ASIDE}*")):
         if replaced:
             shutil.rmtree(aside)
         else:
-            os.replace(aside, folder / aside.name[1:])
+            os.replace(aside, aside.with_name(aside.name.removeprefix(ASIDE)))
+
+
+def _trees(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 @contextlib.contextmanager

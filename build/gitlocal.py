@@ -16,7 +16,7 @@ from build import proc
 from build.errors import CommandError
 
 # gitattributes(5): info/attributes outranks those in the tree. No line ends, no $Id$, no filters, no other encodings.
-PLAIN = "* -text -ident -filter !working-tree-encoding\n"
+UNALTERED = "* -text -ident -filter !working-tree-encoding\n"
 OVERRULED = (
     "-c", "core.autocrlf=false", "-c", "core.safecrlf=false", "-c", "core.fileMode=true", "-c", "core.symlinks=true",
     "-c", "core.quotePath=false", "-c", f"core.excludesFile={os.devnull}", "-c", f"core.attributesFile={os.devnull}",
@@ -66,7 +66,7 @@ class Repository:
             raise CommandError("git is not there", why=error.why, todo="install git", returncode=127) from error
 
 
-def init(folder: Path, git_dir: Path, *, attributes: str = PLAIN) -> Repository:
+def init(folder: Path, git_dir: Path, *, attributes: str = UNALTERED) -> Repository:
     """A new repository for a work tree that is there. ``attributes``: what outranks the tree's own."""
     repository = Repository(folder=folder, git_dir=git_dir)
     repository.git("-c", "init.defaultBranch=main", "init", "--quiet", "--template=")

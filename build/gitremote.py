@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from build import proc
 from build.errors import CommandError, GoneCommitError, LockError, NetworkError
-from build.gitlocal import PLAIN, nobodys
+from build.gitlocal import UNALTERED, nobodys
 from build.giturl import PROTOCOLS, require_url, shown
 
 ANSWER_SECONDS = 60.0  # for a remote to say what refs it has
@@ -59,7 +59,7 @@ class Repository:
         _git("init", "--quiet", "--bare", "--template=", env={**nobodys(folder), **self._env})
         self._home = nobodys(folder)
         (folder / "info").mkdir()
-        (folder / "info" / "attributes").write_text(PLAIN, encoding="ascii")
+        (folder / "info" / "attributes").write_text(UNALTERED, encoding="ascii")
         self._own("config", "remote.origin.url", url)
 
     def fetch(self, commit: str, *, blobs: bool = True) -> None:

@@ -19,6 +19,7 @@ from build import (
     requirements,
     requireslock,
     series,
+    sourcetree,
     steps,
     store,
 )
@@ -231,7 +232,7 @@ def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
     for item in lock.components:
         if not item.requirement_files or item.archive is None:
             continue
-        stated = requirementfiles.read(patched.pristine(settings, item), item.requirement_files)
+        stated = requirementfiles.read(sourcetree.ensure(settings, item), item.requirement_files)
         differing += requirements.differences(stated, found[item.distribution].requires, environment)
     requires = requirements.of_lock(lock, found, target.requirements, environment)
     reached = tuple(wheel for wheel in lock.wheels if wheel.name in requires)  # a patch may take a requirement out

@@ -1,6 +1,7 @@
 """A source tree with changed files over it: what patches find there and what they leave, as values.
 
-Only plain files count: what is a symbolic link, or behind one, no patch of ours touches.
+The one reader of files that patches touch. Only plain files count: what is a symbolic link, or behind one, no patch of
+ours touches, and none makes a file there.
 """
 
 from __future__ import annotations
@@ -67,21 +68,25 @@ class Overlay:
 
 
 def read(folder: Path, path: str) -> File | None:
-    """The plain file of that path in a folder; None where there is none. Raises :class:`PatchError` for a link."""
+    """The plain file of that path in a folder; None where there is none.
+
+    Raises :class:`PatchError` for a link, and for a path that leads through one, whether or not a file is there.
+    """
     place = folder / path
     try:
-        found = place.lstat()
+        mode = place.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    if stat.S_ISDIR(found.st_mode):
-        return None
-    if not stat.S_ISREG(found.st_mode) or os.path.realpath(place) != os.path.join(os.path.realpath(folder), path):
+        mode = 0
+    behind = os.path.realpath(place) != os.path.join(os.path.realpath(folder), path)
+    if behind or not (mode == 0 or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise PatchError(
             f"{path} is not a plain file",
             why="it is a symbolic link, or behind one, or a device",
             todo="name the file itself; what is no plain file is not patched",
         )
-    return File(data=place.read_bytes(), mode=PROGRAM if found.st_mode & 0o100 else PLAIN)
+    if not stat.S_ISREG(mode):
+        return None
+    return File(data=place.read_bytes(), mode=PROGRAM if mode & 0o100 else PLAIN)
 
 
 def put(folder: Path, files: Mapping[str, File | None]) -> None:

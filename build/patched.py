@@ -19,14 +19,22 @@ from build.sourcetree import Obtain
 def inputs(lock: Lock, *, git: bool = False) -> tuple[Wheel | SourceArchive, ...]:
     """The locked files that the series needs: each component's wheel, and its source archive unless ``git``."""
     components = {item.distribution for item in lock.components}
-    archives = [item.archive for item in lock.components if item.archive is not None and not git]
-    return (*(wheel for wheel in lock.wheels if wheel.name in components), *archives)
+    return (*(wheel for wheel in lock.wheels if wheel.name in components), *archives(lock, git=git))
+
+
+def archives(lock: Lock, *, git: bool = False) -> tuple[SourceArchive, ...]:
+    """The source archives among them."""
+    return tuple(item.archive for item in lock.components if item.archive is not None and not git)
 
 
 def works(
     settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
 ) -> tuple[Work, ...]:
-    """Each component that the series patches, with its pristine tree and its wheel's RECORD."""
+    """Each component that the series patches, with its pristine tree and its wheel's RECORD.
+
+    Raises ``UnresolvedError`` where the lock leaves open a commit that is asked for, and as reading all these does.
+    """
+    sourcetree.require_resolved(lock, git=git)
     by_name = {wheel.name: wheel for wheel in lock.wheels}
     found = []
     for component in lock.components:
@@ -67,11 +75,6 @@ def _apply(settings: Settings, prepared: Sequence[Work], series: serieses.Series
     return patchwork.write(settings.store, patchwork.patched_id(prepared, series.id), files, trees, content)
 
 
-def pristine(settings: Settings, component: Component) -> Path:
-    """The tree that a component's patches apply to, made where the store lacks it."""
-    return sourcetree.ensure(settings, component)
-
-
 def requirement_changes(
     settings: Settings, lock: Lock, series: serieses.Series, *, obtain: Obtain | None = None
 ) -> dict[str, tuple[RequirementChange, ...]]:
@@ -110,6 +113,7 @@ def locked(
     settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
 ) -> Applied:
     """The series applied, every hash and tree the lock's. Kept files are not made again."""
+    sourcetree.require_resolved(lock, git=git)
     applied = patchwork.kept(settings.store, name(settings, lock, series, git=git))
     if applied is None:
         prepared = works(settings, lock, series, git=git, obtain=obtain)

@@ -64,8 +64,13 @@ def walk(tree: Path, patches: Iterable[SeriesPatch], given: Given) -> Iterator[S
 
 def apply(patch: Patch, files: Overlay) -> Edits:
     """What a patch does to files, exactly. Raises as :meth:`build.udiff.Patch.apply` does."""
-    before = {change.path: files.read(change.path) for change in patch.files}
-    after = patch.apply(lambda path: content(before[path]))
+    before: dict[str, File | None] = {}
+
+    def read(path: str) -> bytes | None:
+        before[path] = files.read(path)
+        return content(before[path])
+
+    after = patch.apply(read)
     return {change.path: (before[change.path], _file(change, before, after[change.path])) for change in patch.files}
 
 
@@ -79,25 +84,17 @@ def cut(patch: SeriesPatch, edits: Edits) -> bytes:
     """A patch that does this, with the header of ``patch``."""
     changes = {path: (content(before), content(after)) for path, (before, after) in edits.items()}
     modes = {path: (_mode(before), _mode(after)) for path, (before, after) in edits.items()}
-    return recut.recut(patch.name, recut.header(patch.data), changes, modes)
+    return recut.recut(patch.name, patch.header, changes, modes)
 
 
 def has_change(patch: SeriesPatch) -> bool:
     """Whether there is more in a patch than its header."""
-    return recut.header(patch.data) != patch.data
+    return patch.header != patch.data
 
 
 def _parsed(patch: SeriesPatch, *, empty: bool) -> Patch | None:
     """The patch; None for one that has only a header yet, where that may be."""
-    if has_change(patch):
-        return udiffparse.parse(patch.name, patch.data)
-    if empty:
-        return None
-    raise PatchError(
-        f"{patch.name} has a header and no change",
-        why="there is no `diff --git` line in it",
-        todo="make its change with `nox -s patch -- --edit N`, N being its place in the series, then --refresh",
-    )
+    return None if empty and not has_change(patch) else udiffparse.parse(patch.name, patch.data)
 
 
 def _carried(patch: Patch, was: Overlay, old: Edits, before: Overlay) -> tuple[Edits, dict[str, PatchError]]:

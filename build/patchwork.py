@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from build import overlay
 from build import store as stores
 from build.canonical import digest
 from build.errors import CompiledCodeError, PatchError
@@ -143,7 +144,10 @@ def _check_path(work: Work, patch: str, path: str, *, created: bool) -> None:
             why=f"the wheel of {work.component.distribution} has no {installed}, so the image would not change",
             todo="take the file out of the patch",
         )
-    found = _record_hash(_read(work.tree, path) or b"")
+    try:
+        found = _record_hash(_read(work.tree, path) or b"")
+    except PatchError as error:  # it knows no patch
+        raise PatchError(f"{patch}: {error.what}", why=error.why, todo=error.todo) from error
     if found != locked:
         raise PatchError(
             f"{path} of {work.component.name} is not the file that the wheel installs as {installed}",
@@ -239,7 +243,7 @@ def write(
 def kept(store: Path, name: str) -> Applied | None:
     """Patched files that the store holds, re-read and compared; None where they are not there or not whole."""
     final = store / "trees" / name
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, PatchError):
         stored = json.loads(final.with_name(f"{name}.json").read_text(encoding="utf-8"))
         files = {key: tuple(PatchedFile(**file) for file in value) for key, value in stored["files"].items()}
         trees = {key: (str(before), str(after)) for key, (before, after) in stored["trees"].items()}
@@ -250,10 +254,7 @@ def kept(store: Path, name: str) -> Applied | None:
 
 
 def _read(root: Path, path: str) -> bytes | None:
-    try:
-        return (root / path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    return overlay.content(overlay.read(root, path))
 
 
 def _sha256(data: bytes | None) -> str:

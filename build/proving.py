@@ -23,14 +23,14 @@ WITHOUT, WITH = "the sources without the series", "the sources with the series"
 class Proof:
     """A behaviour, the patches whose headers name it, and its answers.
 
-    ``unneeded``: those of the patches without which it holds already, with the patches that come before them.
+    ``idle``: those of the patches without which it holds already, with the patches that come before them.
     """
 
     behaviour: str
     patches: tuple[str, ...]
     without: Answer
     with_series: Answer
-    unneeded: tuple[str, ...]
+    idle: tuple[str, ...]
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -41,9 +41,7 @@ class Proof:
         if self.without.holds:
             found.append(f"{self.behaviour}: it holds without {', '.join(self.patches)} too: upstream may have it")
         elif not found:
-            found += [
-                f"{self.behaviour}: it holds without {name}, with the patches before it" for name in self.unneeded
-            ]
+            found += [f"{self.behaviour}: it holds without {name}, with the patches before it" for name in self.idle]
         return tuple(found)
 
     @property
@@ -93,7 +91,7 @@ def prove(settings: Settings, series: Series, works: Sequence[Work]) -> tuple[Pr
             patches=tuple(patch.name for patch in series.patches if patch.behaviour == name),
             without=answers[WITHOUT][name],
             with_series=answers[WITH][name],
-            unneeded=tuple(
+            idle=tuple(
                 patch.name
                 for patch in series.patches
                 if patch.behaviour == name and answers[_before(patch.name)][name].holds

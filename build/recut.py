@@ -15,13 +15,13 @@ from types import MappingProxyType
 
 from build import gitlocal, udiffparse
 from build.errors import PatchError
+from build.overlay import PLAIN, PROGRAM
 
 Changes = Mapping[str, "tuple[bytes | None, bytes | None]"]
 """Path → its content before and after; None where there is no such file."""
 Modes = Mapping[str, "tuple[str, str]"]
 """Path → its mode before and after, where it is not that of a plain file."""
 
-PLAIN = "100644"
 FORM = (
     "--patch", "--unified=3", "--inter-hunk-context=0", "--diff-algorithm=myers", "--indent-heuristic", "--text",
     "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/",
@@ -29,18 +29,6 @@ FORM = (
 
 _INDEX = re.compile(rb"^index [0-9a-f]+\.\.[0-9a-f]+(?: [0-7]+)?\n", re.MULTILINE)  # in a hunk, lines begin otherwise
 _QUOTED = re.compile(r'[\x00-\x1f"\\\x7f]')
-
-
-def header(data: bytes) -> bytes:
-    r"""All of a patch before its first ``diff --git`` line; the whole of one that has none.
-
-    >>> header(b"Subject: x\n\ndiff --git a/f b/f\n"), header(b"diff --git a/f b/f\n"), header(b"Subject: x\n")
-    (b'Subject: x\n\n', b'', b'Subject: x\n')
-    """
-    if data.startswith(b"diff --git "):
-        return b""
-    head, found, _ = data.partition(b"\ndiff --git ")
-    return head + b"\n" if found else data
 
 
 def recut(name: str, head: bytes, changes: Changes, modes: Modes = MappingProxyType({})) -> bytes:
@@ -101,7 +89,7 @@ def _tree(place: Path, folder: Path, files: Mapping[str, tuple[bytes | None, str
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-            target.chmod(0o755 if mode == "100755" else 0o644)
+            target.chmod(0o755 if mode == PROGRAM else 0o644)
     repository = _repository(place, folder)
     index = {"GIT_INDEX_FILE": str(place / f"index-{folder.name}")}
     repository.git("add", "--all", "--force", ".", env=index)
@@ -111,7 +99,7 @@ def _tree(place: Path, folder: Path, files: Mapping[str, tuple[bytes | None, str
 def _repository(place: Path, folder: Path) -> gitlocal.Repository:
     if (place / "git").is_dir():
         return gitlocal.Repository(folder=folder, git_dir=place / "git")
-    return gitlocal.init(folder, place / "git", attributes=gitlocal.PLAIN + "* diff\n")  # all of it is text
+    return gitlocal.init(folder, place / "git", attributes=gitlocal.UNALTERED + "* diff\n")  # all of it is text
 
 
 def _verify(name: str, made: bytes, changes: Changes, modes: Modes) -> None:

@@ -5,24 +5,16 @@ Composes. A patch of another series is never written: that series must go on app
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from build import desk as desks
-from build import edittree
+from build import edittree, patchfiles
 from build.desk import Desk
 from build.edittree import EditTree
 from build.errors import PatchError
 from build.patchsteps import Step, walk
-from build.series import FOLDER
-
-ASIDE = ".refresh-"
+from build.series import FOLDER, entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +30,22 @@ class Refreshed:
 
 
 def refresh(desk: Desk) -> Refreshed:
-    """Write the series anew; what was edited goes into it, and its tree is removed.
+    """Write the series anew; what was edited goes into it, and then its tree is removed.
 
-    Raises :class:`PatchError` with nothing written: a patch that does not apply, or not to what was edited before it;
-    an edit that leaves nothing of its patch; a patch of another series that would have to change.
+    Raises :class:`PatchError` with nothing written and the tree as it was: a patch that does not apply, or not to what
+    was edited before it; an edit that leaves nothing of its patch; something in the tree that no patch takes; a patch
+    of another series that would have to change.
     """
-    edit = desks.current(desk)
+    repo = desk.settings.repo
+    tree = edittree.find(repo, desk.target)
+    edit = desks.live(desk, tree)
     made = recut(desk, edit)
-    changed = {path: data for path, data in made.items() if (desk.settings.repo / path).read_bytes() != data}
-    write(desk.settings.repo, changed)
-    if edit is not None:
-        edittree.drop(desk.settings.repo, edit)
-    return Refreshed(
-        edited=edit.patch if edit else "", written=tuple(changed), borrowers=borrowers(desk, tuple(changed))
-    )
+    changed = {path: data for path, data in made.items() if (repo / path).read_bytes() != data}
+    lent = borrowers(desk, tuple(changed))  # all is read before anything is written
+    patchfiles.write(repo, changed)
+    if tree is not None:
+        edittree.drop(repo, tree)
+    return Refreshed(edited=edit.patch if edit else "", written=tuple(changed), borrowers=lent)
 
 
 def recut(desk: Desk, edit: EditTree | None) -> dict[Path, bytes]:
@@ -83,46 +77,8 @@ def _borrowed(desk: Desk, step: Step, *, moved: bool) -> PatchError:
 
 
 def borrowers(desk: Desk, written: tuple[Path, ...]) -> tuple[str, ...]:
-    """The other series that list one of the patches."""
-    entries = {str(path.relative_to(FOLDER)) for path in written}
-    found = []
-    for file in sorted((desk.settings.repo / FOLDER).glob("*/series")):
-        listed = {line.split("#", 1)[0].strip() for line in file.read_text(encoding="utf-8").splitlines()}
-        if file.parent.name != desk.series.name and listed & entries:
-            found.append(file.parent.name)
-    return tuple(found)
-
-
-def write(repo: Path, files: Mapping[Path, bytes]) -> None:
-    """Write patch files: all beside the series first, then each renamed into its place, which no signal interrupts."""
-    if not files:
-        return
-    folder = repo / FOLDER
-    _clear(folder)
-    aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{os.getpid()}-", dir=folder))
-    try:
-        (aside / ".gitignore").write_text("*\n", encoding="utf-8")
-        for number, (path, data) in enumerate(files.items()):
-            (aside / str(number)).write_bytes(data)
-            shutil.copymode(repo / path, aside / str(number))
-        with _undisturbed():
-            for number, path in enumerate(files):
-                os.replace(aside / str(number), repo / path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what killed runs left."""
-    for entry in folder.glob(f"{ASIDE}*"):
-        if not os.path.exists(f"/proc/{entry.name.removeprefix(ASIDE).split('-')[0]}"):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    """The other series that list one of the patches. Raises :class:`PatchError` for one that cannot be read."""
+    names = {str(path.relative_to(FOLDER)) for path in written}
+    others = sorted(file.parent.name for file in (desk.settings.repo / FOLDER).glob("*/series"))
+    others = [name for name in others if name != desk.series.name]
+    return tuple(name for name in others if names & {entry for _, entry in entries(desk.settings.repo, name)})

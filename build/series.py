@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from build.canonical import digest
 from build.errors import PatchError
 from build.models import PatchRef
+from build.udiffparse import header
 
 FOLDER = Path("patches")
 REQUIRED = ("description", "origin", "applied-upstream", "last-update", "behaviour-test")
@@ -44,6 +45,11 @@ class SeriesPatch:
     def path(self) -> Path:
         """Where it is in the repository."""
         return FOLDER / self.ref.series / self.name
+
+    @property
+    def header(self) -> bytes:
+        """All of it that stands above its change."""
+        return header(self.data)
 
     @property
     def behaviour(self) -> str:
@@ -89,24 +95,14 @@ def series_id(refs: Sequence[PatchRef]) -> str:
 def read(repo: Path, name: str, components: Collection[str]) -> Series:
     """Read ``patches/<name>/`` of the repository. ``components``: those that the target declares.
 
-    Raises :class:`PatchError`: no series file; or, all at once with their line, a line that is no
-    ``component/file.patch``, a component that the target lacks, a patch listed twice or not there, a patch or
+    Raises :class:`PatchError`: no series file, or one that is no text; or, all at once with their line, a line that is
+    no ``component/file.patch``, a component that the target lacks, a patch listed twice or not there, a patch or
     stray file not listed, a header field missing.
     """
-    folder = repo / FOLDER / name
-    file = folder / "series"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise PatchError(
-            f"there is no series '{name}'",
-            why=f"{FOLDER / name / 'series'} is not there; without it the image would be built unpatched",
-            todo="restore the file, or name another series in the target's table of lock/targets.toml",
-        ) from error
     faults: list[str] = []
-    patches = tuple(_patches(repo, name, text, components, faults))
+    patches = tuple(_patches(repo, name, components, faults))
     listed = {patch.name for patch in patches if patch.ref.series == name}
-    faults += [f"{stray}: not listed in {file.name}" for stray in _present(folder) if stray not in listed]
+    faults += [f"{stray}: not listed in series" for stray in _present(repo / FOLDER / name) if stray not in listed]
     if not patches and not faults:
         faults.append("it lists no patch")
     if faults:
@@ -118,12 +114,30 @@ def read(repo: Path, name: str, components: Collection[str]) -> Series:
     return Series(name=name, patches=patches)
 
 
-def _patches(repo: Path, name: str, text: str, components: Collection[str], faults: list[str]) -> Iterator[SeriesPatch]:
+def entries(repo: Path, name: str) -> tuple[tuple[int, str], ...]:
+    """The entries of a series file, as they are written, with their lines; nothing is asked of the patches.
+
+    Raises :class:`PatchError` where there is no such file, or it is no UTF-8 text.
+    """
+    file = FOLDER / name / "series"
+    try:
+        text = (repo / file).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PatchError(
+            f"there is no series '{name}'",
+            why=f"{file} is not there; without it the image would be built unpatched",
+            todo="restore the file, or name another series in the target's table of lock/targets.toml",
+        ) from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        why = f"it is not UTF-8 text: {error}" if isinstance(error, UnicodeDecodeError) else "it is a folder"
+        raise PatchError(f"{file} cannot be read", why=why, todo="restore the file") from error
+    found = ((number, raw.split("#", 1)[0].strip()) for number, raw in enumerate(text.splitlines(), start=1))
+    return tuple((number, entry) for number, entry in found if entry)
+
+
+def _patches(repo: Path, name: str, components: Collection[str], faults: list[str]) -> Iterator[SeriesPatch]:
     seen: dict[tuple[str, str], str] = {}
-    for number, raw in enumerate(text.splitlines(), start=1):
-        entry = raw.split("#", 1)[0].strip()
-        if not entry:
-            continue
+    for number, entry in entries(repo, name):
         place = f"line {number}: {entry}"
         if not _ENTRY.match(entry) or ".." in PurePosixPath(entry).parts:
             faults.append(f"{place}: not of the form component/file.patch or series/component/file.patch")
@@ -139,7 +153,7 @@ def _patches(repo: Path, name: str, text: str, components: Collection[str], faul
             faults.append(f"{place}: not there (or not a plain file in {of}/)")
         else:
             data = (repo / FOLDER / of / component / file).read_bytes()
-            fields = provenance(data.split(b"\ndiff --git ", 1)[0].decode("utf-8", "replace"))
+            fields = provenance(header(data).decode("utf-8", "replace"))
             faults += [f"{place}: {fault}" for fault in _header_faults(fields)]
             ref = PatchRef(series=of, component=component, file=file, sha256=hashlib.sha256(data).hexdigest())
             yield SeriesPatch(ref=ref, data=data, fields=fields)
@@ -157,7 +171,7 @@ def _present(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in files if path != folder / "series"]
 
 
-def provenance(header: str) -> dict[str, str]:
+def provenance(text: str) -> dict[str, str]:
     r"""The fields of a patch's header, names in lower case; continuation lines are joined with newlines.
 
     In git's form ``Subject`` and ``From`` stand for ``Description`` and ``Author`` (DEP-3). Text outside fields
@@ -168,7 +182,7 @@ def provenance(header: str) -> dict[str, str]:
     """
     fields: dict[str, str] = {}
     current = None
-    for line in header.splitlines():
+    for line in text.splitlines():
         if line == "---":
             break
         if found := _FIELD.match(line):

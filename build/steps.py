@@ -75,9 +75,10 @@ def _of(debsets: Sequence[DebSet], machine: str) -> DebSet:
     return next(item for item in debsets if item.arch == machine)
 
 
-def load(settings: Settings, name: str | None) -> Job:
+def load(settings: Settings, name: str | None, *, changed: bool = False) -> Job:
     """Read the intent and every lock of a target; a stale, edited or missing one is an error.
 
+    ``changed``: the series may be another than the locked one, and the caller sees to that (:func:`require_locked`).
     From here on nothing is cleaned out of the store until this process ends (:func:`build.store.hold`).
     """
     intent = read_intent(settings.repo)
@@ -85,14 +86,8 @@ def load(settings: Settings, name: str | None) -> Job:
     lock = lockfile.read_lock(settings.repo, chosen, intent=target_checksum(intent, chosen))
     sets = deb_sets(settings.repo)
     found = series.read(settings.repo, target.series, tuple(target.components))
-    if found.refs != lock.patches:
-        raise LockError(
-            f"lock/{chosen}.toml is stale",
-            why=f"patches/{target.series} is not what it was when the lock was made",
-            todo=f"run `nox -s lock -- --target {chosen}`",
-        )
     store.hold(settings.store)
-    return Job(
+    job = Job(
         settings=settings,
         intent=intent,
         name=chosen,
@@ -103,6 +98,19 @@ def load(settings: Settings, name: str | None) -> Job:
         builders=tuple(sets["builder", arch] for arch in MACHINES),
         tool_roots=tuple(sets["tools", arch] for arch in MACHINES),
     )
+    if not changed:
+        require_locked(job)
+    return job
+
+
+def require_locked(job: Job) -> None:
+    """``LockError`` where the series is not the one that the lock was made with."""
+    if job.series.refs != job.lock.patches:
+        raise LockError(
+            f"lock/{job.name}.toml is stale",
+            why=f"patches/{job.target.series} is not what it was when the lock was made",
+            todo=f"run `nox -s lock -- --target {job.name}`",
+        )
 
 
 def deb_sets(repo: Path) -> dict[tuple[str, str], DebSet]:

@@ -38,7 +38,8 @@ def tree_id(
     ``gitlinks``: the folders below it that are submodules, by path, with the commit that is pinned there; what is in
     them is passed over. Nothing else is, not even a ``.git``. ``changed``: files by path with the content that counts
     instead of the folder's (None: as if deleted); a new file is no program, another keeps its mode. Empty folders do
-    not count: git knows none. Raises ``ValueError`` for what no tree can hold (a device, a socket, a pipe).
+    not count: git knows none. Raises ``ValueError`` for what no tree can hold (a device, a socket, a pipe), and for a
+    change to what is no plain file, or behind a symbolic link.
     """
     return _Tree(folder, gitlinks).id(changed)
 
@@ -94,6 +95,9 @@ class _Tree:
                     if row is not None:
                         rows[entry.name] = row
         for name, change in changed.items():
+            kind, modes = ("folder", (FOLDER, GITLINK)) if isinstance(change, dict) else ("plain file", (FILE, PROGRAM))
+            if name in rows and rows[name].mode not in modes:
+                raise ValueError(f"{os.fsdecode(below + name)} is no {kind} to change")
             if isinstance(change, dict):
                 if name not in rows and (content := self._content(folder + b"/" + name, below + name + b"/", change)):
                     rows[name] = _Row(name, FOLDER, _object(b"tree", content))

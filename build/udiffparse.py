@@ -47,19 +47,33 @@ class _Cursor:
         )
 
 
+def header(data: bytes) -> bytes:
+    r"""All of a patch before its first ``diff --git`` line; the whole of one that has none.
+
+    >>> header(b"Subject: x\n\ndiff --git a/f b/f\n"), header(b"diff --git a/f b/f\n"), header(b"Subject: x\n")
+    (b'Subject: x\n\n', b'', b'Subject: x\n')
+    """
+    if data.startswith(b"diff --git "):
+        return b""
+    head, found, _ = data.partition(b"\ndiff --git ")
+    return head + b"\n" if found else data
+
+
 def parse(name: str, data: bytes) -> Patch:
     """Read a git-format patch. ``name`` is what messages call it. Raises :class:`PatchError` with the line."""
     cursor = _Cursor(name, data.split(b"\n"))
-    header = []
-    while (line := cursor.peek()) is not None and not line.startswith(b"diff --git "):
+    head = header(data)
+    for line in head.split(b"\n")[:-1]:
+        cursor.at += 1
         if line.startswith((b"--- a/", b"+++ b/", b"@@ -")):
-            cursor.at += 1
             raise cursor.fault("a change without its `diff --git` line")
-        header.append(cursor.take())
-    if cursor.peek() is None:
-        raise cursor.fault("there is no `diff --git` line in it")
-    files = tuple(_files(cursor))
-    return Patch(name=name, header=b"\n".join(header).decode("utf-8", "replace"), files=files)
+    if head == data:
+        raise PatchError(
+            f"{name} has a header and no change",
+            why="there is no `diff --git` line in it",
+            todo="make its change with `nox -s patch -- --edit N`, N being its place in the series, then --refresh",
+        )
+    return Patch(name=name, header=head.decode("utf-8", "replace"), files=tuple(_files(cursor)))
 
 
 def _files(cursor: _Cursor) -> Iterator[FileChange]:

@@ -1,6 +1,7 @@
 """What a person left in a tree to edit, committed or not: its files as they lie there.
 
-Tracked files count, and new ones that the tree's own ``.gitignore`` does not name; Python's caches never do.
+Tracked files count, and new ones that the tree's own ``.gitignore`` does not name; Python's caches never do. What else
+would be lost with the tree (:func:`require_nothing_else`) is told.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import hashlib
 import os
 
 from build import gitlocal, overlay
-from build.edittree import EditTree
+from build.edittree import EXCLUDED, EditTree
 from build.errors import CommandError, PatchError
 from build.overlay import Edits, Overlay
+
+SHOWN = 10  # files by name
 
 
 def taken(edit: EditTree, before: Overlay) -> Edits:
@@ -41,6 +44,56 @@ def taken(edit: EditTree, before: Overlay) -> Edits:
         if pair[0] != pair[1]:
             found[name] = pair
     return found
+
+
+def require_nothing_else(edit: EditTree) -> None:
+    """:class:`PatchError` for what no patch takes, and what would be lost with the tree.
+
+    New files that the tree's ``.gitignore`` names, a stash, commits that only a branch or a tag has.
+    """
+    repository = _repository(edit)
+    ignored, refs = _ignored(repository, edit), _unreached(repository, edit)
+    if not (ignored or refs):
+        return
+    todo = []
+    if ignored:
+        todo.append("`git add -f FILE` there takes such a file into the patch; else remove it")
+    if refs:
+        todo.append("`git stash pop` or `git merge` there what you need; else `git stash drop`, `git branch -D`")
+    raise PatchError(
+        f"there is more in the tree of {edit.patch} than its patch would take: {edit.folder}",
+        why="\n       ".join(
+            [f"{name}: new, and the tree's .gitignore names it" for name in ignored[:SHOWN]]
+            + [f"and {len(ignored) - SHOWN} more such files"] * (len(ignored) > SHOWN)
+            + [f"{ref}: {'a stash' if ref == 'refs/stash' else 'commits that HEAD does not have'}" for ref in refs]
+        ),
+        todo="; ".join(todo),
+    )
+
+
+def _ignored(repository: gitlocal.Repository, edit: EditTree) -> list[str]:
+    """New files that are ignored, and not only as what tools leave anywhere."""
+    listing = ("ls-files", "-z", "--others", "--ignored")
+    ignored = repository.git(*listing, "--exclude-standard").split("\0")
+    left = repository.git(*listing, *(f"--exclude={pattern}" for pattern in EXCLUDED)).split("\0")
+    if not (found := set(ignored) - {*left, ""}):
+        return []
+    try:  # ours, though they may not be tracked any more
+        known = repository.git("ls-tree", "-r", "-z", "--name-only", edit.commit).split("\0")
+    except CommandError:  # somebody removed the commit
+        known = []
+    return sorted(found - set(known))
+
+
+def _unreached(repository: gitlocal.Repository, edit: EditTree) -> list[str]:
+    """The refs with commits that neither HEAD has nor the tree had when it was made."""
+    refs = repository.git("for-each-ref", "--format=%(refname)").split()
+    try:
+        head = [repository.git("rev-parse", "--verify", "HEAD").strip()]
+    except CommandError:  # a branch without a commit
+        head = []
+    more = ("rev-list", "--max-count=1", "--ignore-missing")
+    return [ref for ref in refs if repository.git(*more, ref, "--not", *head, edit.commit)]
 
 
 def is_untouched(edit: EditTree) -> bool:

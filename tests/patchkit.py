@@ -3,13 +3,18 @@
 import argparse
 import hashlib
 import io
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 
+import pytest
+
 from build import lockfile, series, sourcetree, store, treehash
 from build.commands import patch
-from build.errors import LockError
+from build.errors import PatchError
 from build.intent import read_intent, target_checksum
 from build.models import Component, Lock, Settings, SourceArchive, Wheel
 from build.overlay import Overlay, content
@@ -44,6 +49,11 @@ FILES = {
     ".gitignore": b"*.log\n/scratch/\n*.pyc\n",
     ".gitattributes": b"* text eol=crlf filter=lfs ident working-tree-encoding=utf-16\n",
 }
+PATCHES = [
+    f"patches/demo/{name}"
+    for name in ("app/0001-one.patch", "lib/0001-lib.patch", "app/0002-two.patch", "app/0003-new.patch")
+]
+ONE_PY = "src/app/one.py"
 LIB = {"lib/lib.py": b"".join(b"lib %d\n" % number for number in range(1, 11))}
 
 
@@ -190,4 +200,35 @@ CREATION = (
     b"diff --git a/src/app/new.py b/src/app/new.py\nnew file mode 100644\nindex 0000000..89abcde\n"
     b"--- /dev/null\n+++ b/src/app/new.py\n@@ -0,0 +1,2 @@\n+x = 1\n+y = 2\n-- \n2.39.5\n\n"
 )
-__all__ = ["FILES", "LIB", "ONE", "Bench", "LockError", "edit", "header", "hunk"]
+
+
+def write(folder, path, data):
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(data)
+
+
+def stamps(bench):
+    return {path: os.stat(bench.repo / path).st_mtime_ns for path in bench.patches()}
+
+
+def refused(bench, *parts, kind=PatchError, **asked):
+    """The refresh ends with this error and nothing is written."""
+    before = bench.patches(), stamps(bench)
+    with pytest.raises(kind) as caught:
+        bench.run(**(asked or {"refresh": True}))
+    for part in parts:
+        assert part in str(caught.value), part
+    assert (bench.patches(), stamps(bench)) == before
+    return caught.value
+
+
+def run_killed(bench, code):
+    """Run code in another process, which kills itself; ``settings`` are the bench's."""
+    lines = (
+        "import os, pathlib, signal\nfrom build import desk, edittree, patchfiles, patchlayout, refreshing\n"
+        "from build.models import Settings\n"
+        f"settings = Settings(repo=pathlib.Path({str(bench.repo)!r}), store=pathlib.Path({str(bench.settings.store)!r}))\n"
+        "def killed(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", lines + code], cwd=REPO, check=False, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr

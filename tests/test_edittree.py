@@ -32,7 +32,11 @@ def users_git(folder, *argv, **env):
 def at(bench):
     """The desk of the target, and its second patch of app being edited."""
     made = desk.prepare(bench.settings, None)
-    return made, editing.edit(made, 3)
+    return made, lay_out(made, 3)
+
+
+def lay_out(at, number):
+    return editing.edit(at, editing.pick(at, number))
 
 
 def taken(at):
@@ -80,12 +84,12 @@ def test_it_is_clean_and_whole(bench, at):
 
 def test_the_same_commits_on_any_machine(bench, at, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    again = editing.edit(at[0], 3)
+    again = lay_out(at[0], 3)
     assert (again.base, again.commit) == (at[1].base, at[1].commit)
 
 
 def test_a_user_s_git_changes_nothing_of_it(bench, at, hostile):
-    again = editing.edit(at[0], 3)
+    again = lay_out(at[0], 3)
     assert (again.base, again.commit) == (at[1].base, at[1].commit)
     assert content(taken((at[0], again))) == {"src/app/one.py": bench.three}
     assert not (hostile / "was-run").exists()
@@ -114,20 +118,20 @@ def meddle(folder):
     (folder / "src/app/empty.py").mkdir()
     (folder / "src/app/empty.py/inner.py").write_bytes(b"")
     (folder / "run.sh").chmod(0o644)
-    (folder / "ignored.log").write_bytes(b"ignored\n")
-    (folder / "scratch").mkdir()
-    (folder / "scratch/x").write_bytes(b"ignored\n")
-    (folder / "src/app/__pycache__").mkdir()
-    (folder / "src/app/__pycache__/one.cpython-311.pyc").write_bytes(b"\0")
-    (folder / "src/app/old.pyc").write_bytes(b"\0")
-    (folder / "src/app/one.py.orig").write_bytes(b"an editor's\n")
-    (folder / "src/app/.one.py.swp").write_bytes(b"an editor's\n")
-    (folder / "src/app/one.py~").write_bytes(b"an editor's\n")
+    tools_leftovers(folder)
     return {
         "src/app/one.py": ONE + b"more\n", "src/app/two words.py": None, "src/app/empty.py": None, "run.sh": b"#!/bin/sh\n",
         "src/app/kept.log": b"tracked, ignored, changed\n", "src/new folder/new.py": b"\xff new\r\n",
         "src/app/empty.py/inner.py": b"",
     }  # fmt: skip
+
+
+def tools_leftovers(folder):
+    (folder / "src/app/__pycache__").mkdir()
+    (folder / ".pytest_cache").mkdir()
+    for path in ("src/app/__pycache__/one.cpython-311.pyc", "src/app/old.pyc", ".pytest_cache/.gitignore",
+                 "src/app/one.py.orig", "src/app/.one.py.swp", "src/app/one.py~"):  # fmt: skip
+        (folder / path).write_bytes(b"*\n")
 
 
 COMMITS = {
@@ -225,12 +229,127 @@ def test_what_no_patch_can_say_is_named(at, how, said):
     assert caught.value.todo
 
 
+# --- what no patch takes -------------------------------------------------------------------------------------------
+
+
+def ignored(folder):
+    (folder / "scratch/deep").mkdir(parents=True)
+    (folder / "scratch/deep/helper.py").write_bytes(b"1\n")
+    return "scratch/deep/helper.py: new, and the tree's .gitignore names it", "git add -f FILE"
+
+
+def many_ignored(folder):
+    for number in range(30):
+        (folder / f"{number:02}.log").write_bytes(b"1\n")
+    return "00.log: new", "and 20 more such files"
+
+
+def ignored_where_a_person_said_so(folder):
+    (folder / ".git/info/exclude").write_text("private.py\n")
+    (folder / "private.py").write_bytes(b"1\n")
+    return ("private.py: new",)
+
+
+def ignored_repository(folder):
+    gitkit.repository(folder / "scratch")
+    return ("scratch/: new",)
+
+
+def stash(folder):
+    (folder / "src/app/one.py").write_bytes(b"mine\n")
+    users_git(folder, "stash")
+    return "refs/stash: a stash", "git stash pop"
+
+
+def commit_elsewhere(folder, *after):
+    users_git(folder, "checkout", "--quiet", "-b", "mine")
+    (folder / "src/app/one.py").write_bytes(b"mine\n")
+    users_git(folder, "commit", "--quiet", "--all", "-m", "mine")
+    for argv in after:
+        users_git(folder, *argv)
+    users_git(folder, "checkout", "--quiet", "main")
+
+
+def branch(folder):
+    commit_elsewhere(folder)
+    return "refs/heads/mine: commits that HEAD does not have", "git merge"
+
+
+def tag(folder):
+    commit_elsewhere(
+        folder, ["tag", "-a", "-m", "x", "kept"], ["checkout", "--quiet", "main"], ["branch", "-D", "mine"]
+    )
+    return ("refs/tags/kept: commits that HEAD does not have",)
+
+
+def branch_without_a_commit(folder):
+    commit_elsewhere(folder)
+    users_git(folder, "checkout", "--quiet", "--orphan", "empty")
+    return ("refs/heads/mine: commits",)
+
+
+HIDDEN = [
+    ignored, many_ignored, ignored_where_a_person_said_so, ignored_repository, stash, branch, tag, branch_without_a_commit,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_what_would_be_lost_with_the_tree_is_named(bench, at, how):
+    folder = at[1].folder
+    before = bench.patches()
+    said = how(folder)
+    for call in (bench.refresh, *(lambda number=number: lay_out(at[0], number) for number in (1, 2, 3, 4))):
+        with pytest.raises(
+            PatchError, match=r"more in the tree of app/0002-two\.patch than its patch would take"
+        ) as caught:
+            call()
+        for part in (str(folder), *said):
+            assert part in str(caught.value), part
+    assert folder.is_dir()
+    assert bench.patches() == before
+
+
+@pytest.mark.parametrize("how", [ignored, stash])
+def test_nor_is_it_lost_where_the_series_moved_on(bench, at, how):
+    """The tree was made from other patches, and nobody touched a file that counts."""
+    bench.refresh()
+    lay_out(desk.prepare(bench.settings, None), 3)
+    how(at[1].folder)
+    path = bench.repo / "patches/demo/app/0001-one.patch"
+    path.write_bytes(path.read_bytes().replace(b"Change 1", b"Change one"))
+    with pytest.raises(PatchError, match="than its patch would take"):
+        bench.refresh()
+    assert at[1].folder.is_dir()
+
+
+def test_what_a_person_tags_of_ours_is_nothing_more(bench, at):
+    users_git(at[1].folder, "branch", "here")
+    users_git(at[1].folder, "tag", "before", "HEAD~1")
+    users_git(at[1].folder, "tag", "file", users_git(at[1].folder, "rev-parse", "HEAD:run.sh"))
+    assert lay_out(at[0], 2).component == "lib"
+
+
+def test_what_is_tracked_no_more_is_nothing_more(bench, at):
+    """An ignored file of the series' own, out of the index, and its commit gone."""
+    folder = at[1].folder
+    users_git(folder, "read-tree", "--empty")
+    worktree.require_nothing_else(at[1])
+    users_git(folder, "add", "--all", "--force")
+    users_git(folder, "checkout", "--quiet", "--orphan", "x")
+    users_git(folder, "commit", "--quiet", "-m", "1")
+    users_git(folder, "branch", "-D", "main")
+    users_git(folder, "reflog", "expire", "--expire=now", "--all")
+    users_git(folder, "gc", "--quiet", "--prune=now")
+    worktree.require_nothing_else(at[1])
+    assert content(taken(at)) == {"src/app/one.py": bench.three}
+
+
 # --- one after the other, and killed runs --------------------------------------------------------------------------
 
 
 def test_a_clean_tree_makes_room(bench, at):
-    (at[1].folder / "ignored.log").write_bytes(b"ignored\n")
-    other = editing.edit(at[0], 2)
+    tools_leftovers(at[1].folder)
+    other = lay_out(at[0], 2)
     assert other.folder == bench.repo / "out/edit/demo/lib"
     assert list((bench.repo / "out/edit/demo").iterdir()) == [other.folder]
     assert list((bench.repo / "out").iterdir()) == [bench.repo / "out/edit"]
@@ -242,7 +361,7 @@ def test_changes_are_never_lost(bench, at):
     users_git(at[1].folder, "commit", "--quiet", "-m", "mine")
     for number in (1, 2, 3, 4):
         with pytest.raises(PatchError, match=r"app/0002-two\.patch is being edited") as caught:
-            editing.edit(at[0], number)
+            lay_out(at[0], number)
         for path in before:
             assert path in caught.value.why
         assert "--refresh --target demo" in caught.value.todo
@@ -255,7 +374,7 @@ def kill_in(bench, name):
         "import os, pathlib, sys\nfrom build import desk, editing, edittree\nfrom build.models import Settings\n"
         f"setattr(edittree, {name!r}, lambda *_: os.kill(os.getpid(), 9))\n"
         f"settings = Settings(repo=pathlib.Path({str(bench.repo)!r}), store=pathlib.Path({str(bench.settings.store)!r}))\n"
-        "editing.edit(desk.prepare(settings, None), 3)\n"
+        "at = desk.prepare(settings, None)\nediting.edit(at, editing.pick(at, 3))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
@@ -267,7 +386,7 @@ def test_a_killed_run_leaves_nothing_that_counts(bench, name):
     assert list((bench.repo / "out/scratch").iterdir())
     assert edittree.find(bench.repo, "demo") is None
     made = desk.prepare(bench.settings, None)
-    again = editing.edit(made, 3)
+    again = lay_out(made, 3)
     assert content(taken((made, again))) == {"src/app/one.py": bench.three}
     assert not (bench.repo / "out/scratch").exists()
 
@@ -280,11 +399,35 @@ def test_a_run_that_is_killed_leaves_the_tree_that_was_there(bench, at):
 
 def test_a_tree_that_was_put_aside_comes_back(bench, at):
     folder = at[1].folder
-    os.replace(folder, folder.with_name(".app"))
+    os.replace(folder, folder.with_name(".replaced-app"))
     assert edittree.find(bench.repo, "demo") == at[1]
-    shutil.copytree(folder, folder.with_name(".app"), symlinks=True)
+    shutil.copytree(folder, folder.with_name(".replaced-app"), symlinks=True)
     assert edittree.find(bench.repo, "demo") == at[1]
     assert [path.name for path in folder.parent.iterdir()] == ["app"]
+
+
+def others(parent):
+    """Put things of a user's beside the tree; what they are."""
+    (parent / ".vscode").mkdir()
+    (parent / ".app").mkdir()
+    for path in (".vscode/settings.json", ".app/mine", ".DS_Store", "notes.txt"):
+        (parent / path).write_text("mine\n")
+    return [".DS_Store", ".app", ".vscode", "notes.txt"]
+
+
+def test_what_lies_beside_the_tree_is_nobody_s_business(bench, at):
+    parent = at[1].folder.parent
+    mine = others(parent)
+    assert edittree.find(bench.repo, "demo") == at[1]
+    other = lay_out(at[0], 2)
+    assert sorted(path.name for path in parent.iterdir()) == [*mine[:-1], "lib", "notes.txt"]
+    for name in ("_write_note", "_settle"):
+        kill_in(bench, name)
+        assert edittree.find(bench.repo, "demo") == other
+    edittree.drop(bench.repo, other)
+    assert edittree.find(bench.repo, "demo") is None
+    assert sorted(path.name for path in parent.iterdir()) == mine
+    assert (parent / ".vscode/settings.json").read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "form", "two"])
@@ -298,7 +441,7 @@ def test_a_folder_that_is_none_of_ours(bench, at, damage):
         note.write_text(json.dumps({**json.loads(note.read_text()), "form": 99}))
     else:
         (at[1].folder.parent / "other").mkdir()
-    for call in (lambda: editing.edit(at[0], 3), bench.refresh):
+    for call in (lambda: lay_out(at[0], 3), bench.refresh):
         with pytest.raises(PatchError, match="is not a tree that") as caught:
             call()
         assert "rm -r out/edit/demo" in caught.value.todo

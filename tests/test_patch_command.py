@@ -1,27 +1,20 @@
-"""`patch --edit`, `--refresh` and `--output`: patches that are written anew, all of them or none."""
+"""`patch`, `--edit` and `--refresh`: patches that are written anew, all of them or none."""
 
 import json
-import os
 import shutil
-import stat
 
 import pytest
 
-from build import desk, edittree, lockfile, patchlayout, refreshing, treehash
+from build import desk, edittree, lockfile, refreshing
 from build.__main__ import main
-from build.errors import LockError, OfflineError, PatchError, UsageError
-from build.recut import header as header_of
-from tests.patchkit import FILES, LIB, ONE, edit, header
+from build.errors import LockError, OfflineError, UnresolvedError, UsageError
+from build.models import Unresolved
+from build.udiffparse import header as header_of
+from tests.patchkit import LIB, ONE, ONE_PY, PATCHES, edit, header, refused, stamps, write
 from tests.patchkit import hunk as hunk_over
 from tests.test_edittree import COMMITS, users_git
 
 pytestmark = pytest.mark.programs("git")
-
-PATCHES = [
-    f"patches/demo/{name}"
-    for name in ("app/0001-one.patch", "lib/0001-lib.patch", "app/0002-two.patch", "app/0003-new.patch")
-]
-ONE_PY = "src/app/one.py"
 
 
 @pytest.fixture
@@ -29,26 +22,6 @@ def refreshed(bench):
     """A repository whose patches are in the form that a refresh writes."""
     bench.refresh()
     return bench
-
-
-def write(folder, path, data):
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_bytes(data)
-
-
-def stamps(bench):
-    return {path: os.stat(bench.repo / path).st_mtime_ns for path in bench.patches()}
-
-
-def refused(bench, *parts, kind=PatchError, **asked):
-    """The refresh ends with this error and nothing is written."""
-    before = bench.patches(), stamps(bench)
-    with pytest.raises(kind) as caught:
-        bench.run(**(asked or {"refresh": True}))
-    for part in parts:
-        assert part in str(caught.value), part
-    assert (bench.patches(), stamps(bench)) == before
-    return caught.value
 
 
 # --- --refresh without an edit ------------------------------------------------------------------------------------
@@ -70,7 +43,7 @@ def test_a_refresh_keeps_headers_and_effects_and_nothing_else(bench):
 
 def test_two_refreshes_give_the_same_bytes_and_the_second_writes_nothing(refreshed):
     before, times = refreshed.patches(), stamps(refreshed)
-    assert refreshed.refresh() == "nothing changed: all 4 patches are as a refresh writes them\n"
+    assert refreshed.refresh() == "nothing changed: the series is as a refresh writes it\n"
     assert (refreshed.patches(), stamps(refreshed)) == (before, times)
     assert not list((refreshed.repo / "patches").glob(".*"))
 
@@ -121,26 +94,15 @@ def test_a_series_that_does_not_apply_is_left_as_it_is(bench):
     )
 
 
-def test_an_interrupted_refresh_leaves_each_file_old_or_new(bench, monkeypatch):
-    before, real, moved = bench.patches(), os.replace, []
-
-    def second_fails(source, target):
-        moved.append(target)
-        if len(moved) == 2:
-            raise OSError(28, "No space left on device")
-        real(source, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(refreshing.os, "replace", second_fails)
-        with pytest.raises(OSError, match="No space"):
-            bench.refresh()
-    changed = {path for path, data in bench.patches().items() if data != before.get(path)}
-    assert changed == {PATCHES[0]}
-    leftover = bench.repo / "patches/.refresh-4194305-x"  # of a process that cannot be
-    leftover.mkdir()
-    bench.refresh()
-    assert not leftover.exists()
-    assert bench.refresh().startswith("nothing changed")
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_bytes(b"caf\xe9\n"), lambda path: (path.unlink(), path.mkdir())]
+)
+def test_another_series_that_cannot_be_read_is_told_before_anything_is_written(refreshed, make):
+    folder = refreshed.edit(1)
+    write(folder, ONE_PY, edit(refreshed.two, (b"line 2\n", b"line 2\nmore\n")))
+    make(refreshed.repo / "patches/other/series")
+    refused(refreshed, "patches/other/series cannot be read")
+    assert folder.is_dir()
 
 
 # --- --edit, then --refresh ---------------------------------------------------------------------------------------
@@ -278,6 +240,32 @@ def test_a_later_patch_may_come_or_go_meanwhile(refreshed):
     assert refreshed.after()[ONE_PY].startswith(b"line one\n")
 
 
+def test_an_ignored_file_goes_into_the_patch_once_a_person_adds_it(refreshed):
+    """Its name is one of the tree's .gitignore; the rest of the edit needs it."""
+    folder = refreshed.edit(3)
+    write(folder, "scratch/helper.py", b"1\n")
+    write(folder, ONE_PY, edit(refreshed.three, (b"line 1\n", b"import helper\n")))
+    error = refused(refreshed, "scratch/helper.py: new, and the tree's .gitignore names it")
+    assert "git add -f" in error.todo
+    assert (folder / "scratch/helper.py").exists()
+    users_git(folder, "add", "-f", "scratch/helper.py")
+    refreshed.refresh()
+    assert refreshed.after()["scratch/helper.py"] == b"1\n"
+    assert not folder.exists()
+
+
+def test_a_tree_is_dropped_once_everything_is_written_and_not_before(refreshed, monkeypatch):
+    """Its change is in the series, and a later patch does not apply: the refresh stops, and the tree is there."""
+    folder = refreshed.edit(3)
+    write(folder, ONE_PY, edit(refreshed.three, (b"line 1\n", b"line one\n")))
+    with monkeypatch.context() as patched:
+        patched.setattr(edittree, "drop", lambda *_: None)
+        refreshed.refresh()
+    refreshed.patch("demo", "app/0003-new.patch", header(4) + hunk_over(ONE_PY, ONE, refreshed.two))
+    refused(refreshed, "app/0003-new.patch does not apply exactly")
+    assert folder.is_dir()
+
+
 def test_a_refresh_that_was_killed_before_it_dropped_the_tree(refreshed, monkeypatch):
     write(refreshed.edit(3), ONE_PY, edit(refreshed.three, (b"line 1\n", b"line one\n")))
     with monkeypatch.context() as patched:
@@ -373,7 +361,7 @@ def test_a_borrowed_patch_is_never_written(bench):
     error = refused(bench, "patches/demo/app/0001-one.patch is of the series 'demo'", refresh=True, target="other")
     assert "refresh a target of the series 'demo'" in error.todo
     bench.refresh()
-    assert bench.refresh(target="other") == "nothing changed: all 1 patches are as a refresh writes them\n"
+    assert bench.refresh(target="other") == "nothing changed: the series is as a refresh writes it\n"
 
 
 def test_a_borrowed_patch_is_not_edited_here(refreshed):
@@ -397,48 +385,79 @@ def test_an_own_patch_before_a_borrowed_one(refreshed):
     assert refreshed.after(name="other")[ONE_PY] == edit(refreshed.two, (b"line 2\n", b"TWO\n"))
 
 
-# --- --output -----------------------------------------------------------------------------------------------------
+# --- a series that changed since it was locked ---------------------------------------------------------------------
 
 
-def test_the_whole_patched_trees(bench, tmp_path):
-    out = bench.run(output=tmp_path / "all")
-    app, lib = tmp_path / "all/app", tmp_path / "all/lib"
-    assert (lib / "lib/lib.py").read_bytes() == bench.lib
-    changed = {ONE_PY: bench.three, "src/app/new.py": b"x = 1\ny = 2\n"}
-    for path, data in {**FILES, **changed}.items():
-        assert (app / path).read_bytes() == data
-    assert (app / "run.sh").stat().st_mode & stat.S_IXUSR
-    assert os.readlink(app / "link.py") == ONE_PY
-    locked = lockfile.read_lock(bench.repo, "demo").components[0].patched_tree
-    assert treehash.tree_id(app) == locked
-    assert f"app: {app}  (git's tree {locked[:12]})" in out
-    told = json.loads(bench.run(output=tmp_path / "again", json=True))
-    assert told["trees"][0] == {"component": "app", "folder": str(tmp_path / "again/app"), "tree": locked}
+WAYS = ["plain", "check", "output"]
 
 
-def test_an_empty_folder_will_do_and_no_other(bench, tmp_path):
-    (tmp_path / "all").mkdir()
-    bench.run(output=tmp_path / "all")
-    refused(bench, "is not empty", kind=UsageError, output=tmp_path / "all")
-    refused(bench, "is not empty", kind=UsageError, output=bench.repo / "lock/targets.toml")
-    (tmp_path / "dangling").symlink_to("nowhere")
-    refused(bench, "is not empty", kind=UsageError, output=tmp_path / "dangling")
+def way(name, tmp_path):
+    """The options that apply a series in this way."""
+    return {"plain": {"check": False}, "check": {"check": True}, "output": {"output": tmp_path / "trees"}}[name]
 
 
-def test_what_is_not_locked_is_not_laid_out(bench, tmp_path):
-    tree = next(path for path in (bench.settings.store / "trees").iterdir() if (path / "src").exists())
-    (tree / "src/app/two words.py").write_bytes(b"meddled\n")
-    refused(bench, "the patched tree of app is not the locked one", kind=LockError, output=tmp_path / "all")
-    assert list((tmp_path / "all").iterdir()) == []
-    bench.refresh()
-    refused(bench, "lock/demo.toml is stale", kind=LockError, output=tmp_path / "all")
+def differing(bench):
+    bench.patch("demo", "app/0002-two.patch", header(3) + hunk_over(ONE_PY, ONE, edit(ONE, (b"line 3\n", b"3\n"))))
+    return "does not apply exactly", "hunk 1, line 10: expected 'line 10', found 'line ten'"
 
 
-def test_a_layout_that_ends_early_leaves_no_half(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(patchlayout.treehash, "tree_id", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(output=tmp_path / "all")
-    assert list((tmp_path / "all").iterdir()) == []
+def moved(bench):
+    one = edit(bench.two, (b"line 1\n", b"zero\nline 1\n"))
+    bench.patch("demo", "app/0001-one.patch", header(1) + hunk_over(ONE_PY, ONE, one))
+    return "does not apply exactly", "hunk 1, line 1: expected 'line 1', found 'zero'", "line 2 (offset +1)"
+
+
+def there(bench):
+    bench.patch("demo", "app/0002-two.patch", header(3) + hunk_over(ONE_PY, ONE, bench.two))
+    return "is already applied", "hunk 1: its new lines stand at line 1"
+
+
+def lonely(bench):
+    bench.patch("demo", "app/0002-two.patch", header(3))
+    return "has a header and no change", "--edit N"
+
+
+@pytest.mark.parametrize("how", [differing, moved, there, lonely])
+@pytest.mark.parametrize("name", WAYS)
+def test_why_it_does_not_apply_is_told_before_the_lock(bench, tmp_path, how, name):
+    said = how(bench)
+    error = refused(bench, "app/0002-two.patch", *said, **way(name, tmp_path))
+    assert error.exit_code == (33 if how is there else 30)
+    assert not (tmp_path / "trees").exists()
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_where_it_applies_the_lock_is_stale(bench, tmp_path, name):
+    bench.patch("demo", "app/0002-two.patch", header(5) + hunk_over(ONE_PY, bench.two, bench.three))
+    refused(bench, "lock/demo.toml is stale", "patches/demo is not", kind=LockError, **way(name, tmp_path))
+    assert not (tmp_path / "trees").exists()
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_without_the_sources_there_is_still_the_lock_to_name(bench, tmp_path, name):
+    differing(bench)
+    shutil.rmtree(bench.settings.store)
+    refused(bench, "lock/demo.toml is stale", kind=LockError, **way(name, tmp_path))
+
+
+def test_a_component_that_came_later_is_for_the_lock_to_learn(bench):
+    lock = lockfile.read_lock(bench.repo, "demo")
+    patches = tuple(ref for ref in lock.patches if ref.component == "app")
+    lockfile.write_lock(bench.repo, lockfile.replace(lock, components=lock.components[:1], patches=patches))
+    refused(bench, "lock/demo.toml is stale", kind=LockError, check=False)
+
+
+# --- a commit that the lock left open ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_commit_that_is_left_open_is_told_as_that(bench, tmp_path, name):
+    lock = lockfile.read_lock(bench.repo, "demo")
+    left = Unresolved(what="components.app.git", wanted="https://example.invalid/app v1", why="not reached")
+    lockfile.write_lock(bench.repo, lockfile.replace(lock, unresolved=(left,)))
+    asked = {**way(name, tmp_path), "source": "git"}
+    error = refused(bench, "leaves the commit of app open", "not reached", kind=UnresolvedError, **asked)
+    assert "leave out `--from git`" in error.todo
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

@@ -102,9 +102,9 @@ def test_a_mode_goes_on(tree):
 def test_a_link_is_no_file_to_patch(tree):
     (tree / "link.py").symlink_to("one.py")
     (tree / "sub").symlink_to(".")
-    for path in ("link.py", "sub/one.py"):
-        with pytest.raises(PatchError, match=f"{path} is not a plain file"):
-            list(walk(tree, series(ONE, edit(ONE, TEN), path=path), {}))
+    for path, before in (("link.py", ONE), ("sub/one.py", ONE), ("sub/new.py", None), ("link.py/new.py", None)):
+        with pytest.raises(PatchError, match=f"^app/0001.patch: {path} is not a plain file"):
+            list(walk(tree, series(before, edit(ONE, TEN), path=path), {}))
 
 
 def test_a_header_alone_is_told(tree):

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from build import patched, patchwork, series, store, udiffparse
-from build.errors import CompiledCodeError, LockError, PatchError
-from build.models import Component, Lock, PatchRef, RequirementChange, Settings, Wheel
+from build import patched, patchwork, series, sourcetree, store, udiffparse
+from build.errors import CompiledCodeError, LockError, PatchError, UnresolvedError
+from build.models import Component, Lock, PatchRef, RequirementChange, Settings, Unresolved, Wheel
 from tests.test_series import HEADER
 from tests.test_sourcetree import archive, keep
 from tests.test_treehash import git_tree
@@ -113,6 +113,38 @@ def test_a_tree_that_is_not_the_wheel_s(tmp_path):
     assert record_hash(A) in caught.value.why
 
 
+def linked(tmp_path, *patches):
+    """The work, its tree having links: to a file, to a folder, and to a folder beside the tree."""
+    record = {"pkg/a.py": record_hash(A), "pkg/link.py": record_hash(A), "pkg/sub/a.py": record_hash(A)}
+    done = work(tmp_path, *patches, record=record)
+    (tmp_path / "tree/src/pkg/link.py").symlink_to("a.py")
+    (tmp_path / "tree/src/pkg/sub").symlink_to(".")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "tree/src/pkg/out").symlink_to(tmp_path / "outside")
+    return done
+
+
+@pytest.mark.parametrize("path", ["src/pkg/link.py", "src/pkg/sub/a.py"])
+def test_what_is_a_link_or_behind_one_is_not_patched(tmp_path, path):
+    done = linked(tmp_path, diff(path))
+    for follow in (patchwork.check_installable, patchwork.changed, patchwork.apply):
+        with pytest.raises(PatchError, match=f"^pkg/0001.patch: {path} is not a plain file"):
+            follow(done)
+
+
+@pytest.mark.parametrize("path", ["src/pkg/sub/new.py", "src/pkg/out/new.py", "src/pkg/link.py"])
+def test_no_file_is_made_through_a_link(tmp_path, path):
+    done = linked(tmp_path, creation(path))
+    with pytest.raises(PatchError, match=f"^pkg/0001.patch: {path} is not a plain file"):
+        patchwork.apply(done)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(PatchError, match=r"does not apply exactly to src/pkg") as caught:
+        patchwork.changed(work(tmp_path, diff("src/pkg")))
+    assert caught.value.why == "the tree has no such file"
+
+
 def test_what_a_layer_of_files_cannot_do(tmp_path):
     deleted = b"diff --git a/src/pkg/a.py b/src/pkg/a.py\ndeleted file mode 100644\n"
     deleted += b"--- a/src/pkg/a.py\n+++ /dev/null\n@@ -1,4 +0,0 @@\n-one\n-two\n-three\n-four\n"
@@ -176,6 +208,16 @@ def test_the_lock_s_files_are_made_once_and_kept(settings):
     assert patched.locked_files(settings, lock, found) == files
 
 
+def test_a_commit_that_the_lock_leaves_open(settings):
+    lock, found = locked(settings)
+    left = Unresolved(what="components.pkg.git", wanted="https://example.invalid/pkg v1", why="not reached")
+    lock = replace(lock, unresolved=(left,))
+    assert patched.locked_files(settings, lock, found)
+    for follow in (patched.works, patched.apply, patched.locked, patched.locked_files):
+        with pytest.raises(UnresolvedError, match="leaves the commit of pkg open"):
+            follow(settings, lock, found, git=True)
+
+
 def test_files_that_are_not_the_lock_s(settings):
     lock, _ = locked(settings)
     _, other = locked(settings, diff("src/pkg/a.py", new=b"ZWEI"))
@@ -185,7 +227,7 @@ def test_files_that_are_not_the_lock_s(settings):
 
 
 def tree_of(settings, lock):
-    return patched.pristine(settings, lock.components[0])
+    return sourcetree.ensure(settings, lock.components[0])
 
 
 def test_a_tree_that_is_not_the_one_it_was_locked_for_is_told_before_any_patch(settings):
@@ -227,6 +269,16 @@ def test_a_kept_file_that_was_changed_is_made_again(settings):
     path.write_bytes(b"meddled\n")
     again = patched.locked_files(settings, lock, found)["pkg/a.py"]
     assert again.read_bytes() == A.replace(b"two", b"TWO")
+
+
+def test_a_kept_file_that_became_a_link_is_made_again(settings, tmp_path):
+    lock, found = locked(settings)
+    path = patched.locked_files(settings, lock, found)["pkg/a.py"]
+    path.rename(tmp_path / "elsewhere.py")
+    path.symlink_to(tmp_path / "elsewhere.py")
+    again = patched.locked_files(settings, lock, found)["pkg/a.py"]
+    assert again.read_bytes() == A.replace(b"two", b"TWO")
+    assert not again.is_symlink()
 
 
 def test_a_patch_that_does_not_apply_leaves_nothing(settings):

@@ -48,19 +48,19 @@ def apply(data, before):
 
 def test_the_form_is_git_s_without_index_lines():
     assert recut.recut("p", HEAD, CHANGES) == EXPECTED
-    assert recut.recut("p", recut.header(EXPECTED), CHANGES) == EXPECTED
+    assert recut.recut("p", udiffparse.header(EXPECTED), CHANGES) == EXPECTED
 
 
 @pytest.mark.parametrize("data", [EXPECTED, EXPECTED.removeprefix(HEAD), HEAD, b"", b"\n\ndiff --git a/f b/f\n"])
 def test_a_header_is_all_that_comes_before_the_change(data):
-    head = recut.header(data)
+    head = udiffparse.header(data)
     assert data.startswith(head)
     assert data[len(head) :] == b"" or data[len(head) :].startswith(b"diff --git ")
 
 
 def test_what_is_left_after_the_header_is_made_anew():
     index = EXPECTED.replace(b"\n--- a/pkg", b"\nindex 1234567..89abcde 100644\n--- a/pkg") + b"-- \n2.39.5\n\n"
-    assert recut.recut("p", recut.header(index), CHANGES) == EXPECTED
+    assert recut.recut("p", udiffparse.header(index), CHANGES) == EXPECTED
 
 
 def test_a_header_without_a_last_newline_gets_one():
@@ -184,4 +184,4 @@ def test_whatever_is_edited_is_given_back(changes):
     made = recut.recut("p", HEAD, changes)
     assert made.startswith(HEAD)
     assert apply(made, {path: pair[0] for path, pair in changes.items()}) == {p: pair[1] for p, pair in real.items()}
-    assert recut.recut("p", recut.header(made), changes) == made
+    assert recut.recut("p", udiffparse.header(made), changes) == made

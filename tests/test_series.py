@@ -77,6 +77,34 @@ def test_a_missing_series_is_no_empty_one(tmp_path):
     faults(tmp_path / "empty", {"series": "# nothing\n"}, "it lists no patch")
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_bytes(b"# caf\xe9\n"), "it is not UTF-8 text"),
+        (lambda path: path.mkdir(), "it is a folder"),
+    ],
+)
+def test_a_series_that_is_no_text(tmp_path, make, said):
+    file = write(tmp_path, good()) / "patches/s/series"
+    file.unlink()
+    make(file)
+    for read in (lambda: series.read(tmp_path, "s", ("vllm",)), lambda: series.entries(tmp_path, "s")):
+        with pytest.raises(PatchError, match=r"^patches/s/series cannot be read") as caught:
+            read()
+        assert said in caught.value.why
+
+
+def test_a_file_where_the_series_folder_should_be(tmp_path):
+    write(tmp_path, good())
+    (tmp_path / "patches/f").write_text("")
+    with pytest.raises(PatchError, match="there is no series 'f'"):
+        series.read(tmp_path, "f", ("vllm",))
+
+
+def test_a_patch_without_a_header_says_nothing(tmp_path):
+    faults(tmp_path, good(**{"vllm/a.patch": DIFF + HEADER + DIFF}), "vllm/a.patch: its header lacks Origin")
+
+
 def test_a_patch_that_is_not_listed(tmp_path):
     faults(tmp_path, good(**{"vllm/c.patch": HEADER + DIFF, "vllm/c.orig": ""}), "vllm/c.patch: not listed",
            "vllm/c.orig: not listed")  # fmt: skip

@@ -115,6 +115,13 @@ def test_a_link_where_a_submodule_should_be_is_a_link(tmp_path):
     assert treehash.tree_id(tmp_path / "t", {"sub": COMMIT}) == treehash.tree_id(tmp_path / "t")
 
 
+@pytest.mark.parametrize("changed", [{"link": b"x"}, {"link": None}, {"sub/f": b"x"}, {"sub/new": b"x"}, {"d": b"x"}])
+def test_a_change_to_a_link_or_behind_one_has_no_id(tmp_path, changed):
+    make(tmp_path / "t", {"d": {"f": ("file", b"x", False)}, "link": ("link", "d/f"), "sub": ("link", "d")})
+    with pytest.raises(ValueError, match="is no (folder|plain file) to change"):
+        treehash.tree_id(tmp_path / "t", {}, changed)
+
+
 def test_what_no_tree_can_hold(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe is no file"):

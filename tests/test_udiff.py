@@ -67,6 +67,118 @@ def test_applied_twice_is_told_apart() -> None:
     assert "hunk 1" in caught.value.why
 
 
+FOUR, SIXTEEN = (b"line 4\n", b"four\nfour and more\n"), (b"line 16\n", b"sixteen\n")
+
+
+def changed(*pairs: tuple[bytes, bytes]) -> bytes:
+    data = BEFORE
+    for old, new in pairs:
+        data = data.replace(old, new)
+    return data
+
+
+def diff(path: bytes, *hunks: bytes) -> bytes:
+    return b"diff --git a/%s b/%s\n--- a/%s\n+++ b/%s\n" % (path, path, path, path) + b"".join(hunks)
+
+
+def at(first: int, moved: int, old: bytes, new: bytes) -> bytes:
+    """A hunk that replaces a line, in the middle of seven that begin at ``first``."""
+    lines = [b" line %d\n" % number for number in range(first, first + 7)]
+    count = 6 + new.count(b"\n")
+    lines[3] = b"-" + old + b"".join(b"+%s\n" % line for line in new.splitlines())
+    return b"@@ -%d,7 +%d,%d @@\n" % (first, first + moved, count) + b"".join(lines)
+
+
+HUNK_4, HUNK_16 = at(1, 0, *FOUR), at(13, 1, *SIXTEEN)
+TWO_HUNKS = diff(b"m.py", HUNK_4, HUNK_16)
+TWO_FILES = diff(b"a.py", HUNK_4) + diff(b"b.py", HUNK_4)
+
+
+@pytest.mark.parametrize(
+    ("data", "tree", "first", "others"),
+    [
+        (
+            TWO_HUNKS, {"m.py": changed(FOUR)}, ("m.py", "hunk 2 is not there: its old lines stand at line 14"),
+            ["there already: m.py: hunk 1: its new lines stand at line 1"],
+        ),
+        (
+            TWO_HUNKS, {"m.py": changed(SIXTEEN)}, ("m.py", "hunk 1 is not there: its old lines stand at line 1"),
+            ["there already: m.py: hunk 2: its new lines stand at line 13"],
+        ),
+        (
+            TWO_HUNKS, {"m.py": changed(FOUR, (b"line 15\n", b"other\n"))},
+            ("m.py", "hunk 2, line 16: expected 'line 15', found 'other'"),
+            ["there already: m.py: hunk 1: its new lines stand at line 1"],
+        ),
+        (
+            TWO_FILES, {"a.py": changed(FOUR), "b.py": BEFORE}, ("b.py", "hunk 1 is not there"),
+            ["there already: a.py: hunk 1: its new lines stand at line 1"],
+        ),
+        (
+            TWO_FILES, {"a.py": BEFORE, "b.py": changed(FOUR)}, ("a.py", "hunk 1 is not there"),
+            ["there already: b.py: hunk 1: its new lines stand at line 1"],
+        ),
+        (
+            TWO_FILES + HUNK_16, {"a.py": changed(FOUR), "b.py": changed((b"line 15\n", b"other\n"))},
+            ("b.py", "hunk 2, line 15: expected 'line 15', found 'other'"),
+            ["there already: a.py: hunk 1", "not there: b.py: hunk 1 is not there: its old lines stand at line 1"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_part_that_is_there_is_no_whole(data, tree, first, others) -> None:
+    with pytest.raises(PatchError) as caught:
+        apply(data, tree)
+    assert not isinstance(caught.value, AlreadyAppliedError)
+    assert caught.value.what == f"p.patch does not apply exactly to {first[0]}"
+    assert caught.value.why.startswith(first[1])
+    for part in others:
+        assert part in caught.value.why
+    assert caught.value.todo.startswith("rewrite the patch")
+    assert "drop it" not in str(caught.value)
+
+
+def test_every_hunk_of_every_file_is_there() -> None:
+    with pytest.raises(AlreadyAppliedError, match=r"p\.patch is already applied to m\.py") as caught:
+        apply(TWO_HUNKS, {"m.py": changed(FOUR, SIXTEEN)})
+    assert "m.py: hunk 2: its new lines stand at line 14" in caught.value.why
+    with pytest.raises(AlreadyAppliedError, match=r"already applied to a\.py, b\.py"):
+        apply(TWO_FILES, {"a.py": changed(FOUR), "b.py": changed(FOUR)})
+
+
+def test_a_line_more_among_its_like_is_there_with_the_rest() -> None:
+    """The first hunk would fit once more; that the second is there tells."""
+    data = diff(b"f", b"@@ -2,6 +2,7 @@\n c\n c\n c\n+c\n c\n c\n c\n", at(13, 1, *SIXTEEN))
+    before = b"c\n" * 9 + b"".join(b"line %d\n" % number for number in range(10, 21))
+    after = apply(data, {"f": before})["f"]
+    assert after is not None
+    assert after.startswith(b"c\n" * 10 + b"line 10\n")
+    with pytest.raises(AlreadyAppliedError):
+        apply(data, {"f": after})
+
+
+def test_a_file_that_was_created_already_is_a_part_too() -> None:
+    with pytest.raises(PatchError, match=r"does not apply exactly to a\.py") as caught:
+        apply(CREATE + diff(b"a.py", HUNK_4), {"n.py": b"x = 1\ny = 2\n", "a.py": BEFORE})
+    assert not isinstance(caught.value, AlreadyAppliedError)
+    assert "there already: n.py: the file is there with this very content" in caught.value.why
+
+
+def test_a_file_that_was_emptied_already() -> None:
+    data = diff(b"f", b"@@ -1,2 +0,0 @@\n-a\n-b\n")
+    assert apply(data, {"f": b"a\nb\n"}) == {"f": b""}
+    with pytest.raises(AlreadyAppliedError):
+        apply(data, {"f": b""})
+
+
+def test_whoever_reads_the_files_need_not_know_the_patch() -> None:
+    def read(path: str) -> bytes:
+        raise PatchError(f"{path} is not a plain file", why="a link", todo="name the file itself")
+
+    with pytest.raises(PatchError, match=r"^p\.patch: pkg/mod\.py is not a plain file") as caught:
+        udiffparse.parse("p.patch", PATCH).apply(read)
+    assert (caught.value.why, caught.value.todo) == ("a link", "name the file itself")
+
+
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(PatchError, match=r"p\.patch does not apply exactly to pkg/mod\.py") as caught:
         apply(PATCH, {})
@@ -81,7 +193,9 @@ def test_less_than_full_context_is_refused(gone: bytes) -> None:
     data = data.replace(gone, b"") if gone != b" line 8\n line 9\n" else data.replace(b" line 7\n line 8\n", b"")
     with pytest.raises(PatchError, match="does not apply exactly") as caught:
         apply(data, {"pkg/mod.py": BEFORE})
-    assert "context" in caught.value.why
+    before = f"hunk 1, line {start - 1}: fewer than 3 lines of context before it: expected the file's start"
+    after = "hunk 1, line 13: fewer than 3 lines of context after it: expected the file's end, found 'line 13'"
+    assert caught.value.why == (after if start == 7 else f"{before}, found 'line {start - 1}'")
 
 
 def test_fewer_lines_of_context_at_the_edges_of_a_file() -> None:
@@ -89,6 +203,14 @@ def test_fewer_lines_of_context_at_the_edges_of_a_file() -> None:
     assert apply(data, {"f": b"a\nb\n"}) == {"f": b"A\nb\n"}
     with pytest.raises(PatchError, match="does not apply exactly"):
         apply(data, {"f": b"a\nb\nc\n"})
+
+
+def test_lines_that_are_put_after_the_end_of_a_file() -> None:
+    data = diff(b"f", b"@@ -5,0 +6 @@\n+new\n")
+    with pytest.raises(PatchError, match="does not apply exactly") as caught:
+        apply(data, {"f": b"a\nb\n"})
+    assert "hunk 1, line 5: fewer than 3 lines of context before it" in caught.value.why
+    assert "found the end of the file" in caught.value.why
 
 
 CREATE = b"diff --git a/n.py b/n.py\nnew file mode 100644\n--- /dev/null\n+++ b/n.py\n@@ -0,0 +1,2 @@\n+x = 1\n+y = 2\n"
@@ -110,6 +232,7 @@ def test_create_and_delete() -> None:
     with pytest.raises(PatchError, match="does not apply exactly") as caught:
         apply(DELETE, {"n.py": content + b"z = 3\n"})
     assert not isinstance(caught.value, AlreadyAppliedError)
+    assert "line 3: fewer than 3 lines of context after it: expected the file's end, found 'z = 3'" in caught.value.why
 
 
 def test_empty_files_and_modes() -> None:
@@ -119,10 +242,12 @@ def test_empty_files_and_modes() -> None:
     patch = udiffparse.parse("p", mode)
     assert patch.files[0].mode == "100755"
     assert patch.apply({"e": b"kept\n"}.get) == {"e": b"kept\n"}
+    with pytest.raises(PatchError, match="does not apply exactly to e") as caught:
+        apply(b"diff --git a/e b/e\ndeleted file mode 100644\n", {"e": b"kept\n"})
+    assert caught.value.why == "it deletes the file, but leaves a line of it"
 
 
 REFUSED = {
-    "no change at all": b"Subject: nothing\n",
     "not git format": b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n",
     "binary": b"diff --git a/f b/f\nindex 1..2 100644\nGIT binary patch\nliteral 1\n",
     "binary named only": b"diff --git a/f b/f\nindex 1..2 100644\nBinary files a/f and b/f differ\n",
@@ -146,6 +271,13 @@ def test_what_cannot_be_exact_is_refused_with_its_line(name: str) -> None:
     with pytest.raises(PatchError, match=r"p\.patch is not a patch") as caught:
         apply(REFUSED[name], {"f": b"a\n"})
     assert caught.value.why.startswith("line ")
+
+
+@pytest.mark.parametrize("data", [b"Subject: nothing\n", b"Subject: nothing", b""])
+def test_a_header_alone_says_how_to_make_its_change(data: bytes) -> None:
+    with pytest.raises(PatchError, match=r"^p\.patch has a header and no change") as caught:
+        apply(data, {})
+    assert "nox -s patch -- --edit N" in caught.value.todo
 
 
 # --- against git itself --------------------------------------------------------------------------------------------

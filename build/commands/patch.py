@@ -4,20 +4,22 @@ The patched files are kept in the store at their installed paths, and their hash
 
 To change a patch: --edit N lays out a git tree of its component, with the series up to that patch; change files there,
 then --refresh writes the patch anew, and those after it where their lines moved. Author, date, subject and all else
-above the change stay as they are. Without a tree to edit, --refresh writes each patch in the form that git gives it.
+above the change stay as they are. New files count too; one that the tree's .gitignore names, after `git add -f`.
+Without a tree to edit, --refresh writes each patch in the form that git gives it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
 from build import desk as desks
-from build import editing, patched, patchlayout, proving, refreshing, steps
+from build import editing, patched, patchlayout, proving, refreshing, sourcetree, steps
 from build.behaviours import shortly
 from build.console import step, table
-from build.errors import BehaviourError, UsageError
+from build.errors import BehaviourError, NetworkError, OfflineError, UsageError
 from build.models import Settings
 from build.settings import add_target_argument
 
@@ -51,13 +53,24 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return edit(settings, args.target, args.edit)
     if args.refresh:
         return refresh(settings, args.target)
-    job = steps.load(settings, args.target)
     git = args.source == "git"
+    job = steps.load(settings, args.target, changed=True)
+    sourcetree.require_resolved(job.lock, git=git)
+    if job.series.refs != job.lock.patches:
+        rehearse(job, git=git)
+        steps.require_locked(job)
     if args.check:
         return check(job, git=git)
     if args.output:
         return lay_out(job, args.output.absolute(), git=git)
     return apply(job, git=git)
+
+
+def rehearse(job: steps.Job, *, git: bool) -> None:
+    """A series that changed since it was locked, applied to the locked trees: its own faults are told first."""
+    with contextlib.suppress(OfflineError, NetworkError):  # then only the lock can be talked of
+        steps.fetch_python(job.settings, patched.archives(job.lock, git=git), [job.environment])
+        patchlayout.patched_trees(job.settings, job.lock, job.series, git=git)
 
 
 def apply(job: steps.Job, *, git: bool) -> int:
@@ -114,11 +127,11 @@ def check(job: steps.Job, *, git: bool) -> int:
 
 def edit(settings: Settings, target: str | None, number: int) -> int:
     """A tree to change one patch in."""
-    with desks.alone(settings):
+    with desks.writing(settings):
         desk = desks.prepare(settings, target)
         patch = editing.pick(desk, number)
         with step(f"lay out {patch.ref.component} with the series up to {patch.name}"):
-            made = editing.edit(desk, number)
+            made = editing.edit(desk, patch)
     if settings.json:
         told = {"target": desk.target, "series": desk.series.name, "number": number, "patch": made.patch,
                 "folder": str(made.folder), "base": made.base, "commit": made.commit,
@@ -137,7 +150,7 @@ def edit(settings: Settings, target: str | None, number: int) -> int:
 
 def refresh(settings: Settings, target: str | None) -> int:
     """The series' patches written anew."""
-    with desks.alone(settings):
+    with desks.writing(settings):
         desk = desks.prepare(settings, target)
         done = refreshing.refresh(desk)
     if settings.json:
@@ -148,7 +161,7 @@ def refresh(settings: Settings, target: str | None) -> int:
     for path in done.written:
         print(f"written anew: {path}")
     if not done.written:
-        print(f"nothing changed: all {len(desk.series.patches)} patches are as a refresh writes them")
+        print("nothing changed: the series is as a refresh writes it")
         return 0
     for name in done.borrowers:
         print(f"the series '{name}' lists one of them too: look at it as well")
@@ -160,8 +173,7 @@ def refresh(settings: Settings, target: str | None) -> int:
 def lay_out(job: steps.Job, folder: Path, *, git: bool) -> int:
     """Each component's patched tree, whole."""
     patchlayout.require_empty(folder)
-    archives = tuple(item for item in patched.inputs(job.lock, git=git) if item not in job.lock.wheels)
-    steps.fetch_python(job.settings, archives, [job.environment])
+    steps.fetch_python(job.settings, patched.archives(job.lock, git=git), [job.environment])
     with step(f"lay out {', '.join(job.series.components)}, patched"):
         made = patchlayout.write(job.settings, job.lock, job.series, folder, git=git)
     if job.settings.json:

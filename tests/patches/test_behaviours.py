@@ -114,7 +114,6 @@ BOTH = {
     ),
     "FlashInfer: a stub is taken": ("flashinfer", "flashinfer-ipc", IPC, b"(-[0-9a-f]+)?", b"([-_a-z0-9]+)?"),
     "FlashInfer: a folder's name": ("flashinfer", "flashinfer-ipc", IPC, b"name.fullmatch(os.path.basename(path))", b"lib_name in path"),
-    "FlashInfer: a hash of any letters": ("flashinfer", "flashinfer-ipc", IPC, b"(-[0-9a-f]+)?", b"(-[0-9a-z]+)?"),
     "FlashInfer: no hash": ("flashinfer", "flashinfer-ipc", IPC, b"(-[0-9a-f]+)?", b""),
 }  # fmt: skip
 NEWER = {
@@ -136,7 +135,6 @@ OLDER = {
     "released for little": ("vllm", "hygiene", MEMORY, b"512 * MiB_bytes", b"1"),
     "never released": ("vllm", "hygiene", LOADER, RELEASE, b"released = 0"),
     "a stub is taken": ("vllm", "loaded-library", SEARCH, b"(-[0-9a-f]+)?", b"([-_a-z0-9]+)?"),
-    "a hash of any letters": ("vllm", "loaded-library", SEARCH, b"(-[0-9a-f]+)?", b"(-[0-9a-z]+)?"),
     "a folder's name": ("vllm", "loaded-library", SEARCH, b"name.fullmatch(os.path.basename(path))", b"lib_name in path"),
     "no module of Python": ("vllm", "loaded-library", SEARCH, rb"(\.abi3|\.cpython-[\w-]+)?", b""),
     "the compressor asks nobody": ("vllm", "cute-dsl", COMPRESSOR, b"if self.head_dim == 512 and has_cutedsl():", b"if self.head_dim == 512:"),

@@ -19,11 +19,7 @@ from .cases import Case, Wrong, fixes, keeps
 
 VENV = "/opt/venv/lib/python3.13/site-packages"
 REAL = f"{VENV}/nvidia/cu13/lib/libcudart.so.13"
-STUBS = (
-    f"{VENV}/tilelang/lib/libcudart_stub.so",  # TileLang 0.1.9
-    f"{VENV}/tilelang/lib/libstub_cudart.so",  # 0.1.12
-    "/usr/local/cuda/lib64/stubs/libcudart-stub.so",  # no hash, which is made of hexadecimal digits
-)
+STUBS = (f"{VENV}/tilelang/lib/libcudart_stub.so", f"{VENV}/tilelang/lib/libstub_cudart.so")  # 0.1.9, 0.1.12
 # Forms that a loader gives the runtime's file, in any place.
 FORMS = (
     REAL,
@@ -99,7 +95,7 @@ def cases(find: Callable[[], Find], bound: Callable[[], str]) -> tuple[Case, ...
             demand(REAL, stub, REAL)
             demand(REAL, REAL, stub)
         demand(REAL, *STUBS, IN_A_FOLDER, REAL)
-        return "neither of TileLang's names nor another, mapped below the runtime or above it"
+        return "neither of TileLang's names, mapped below the runtime or above it"
 
     @fixes
     def the_name_of_a_folder_is_not_taken() -> str:

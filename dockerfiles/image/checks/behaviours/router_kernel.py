@@ -101,7 +101,7 @@ def _judged(kernel: Any, experts: int, *, hashed: bool, padded: bool, sentinel: 
 
 
 def _arguments(ask: Routing, **given: Any) -> tuple[Any, ...]:
-    """As ``topk_softplus_sqrt`` takes them, after the two that it writes to. ``given``: tensors in place of the ask's."""
+    """As ``topk_softplus_sqrt`` takes them, after the two that it writes to; ``given`` in place of its own."""
     names = ("logits", "bias", "tokens", "table", "padding", "image_bias")
     logits, *rest = (given.get(name, tensor(getattr(ask, name))) for name in names)
     return (logits, ask.renormalize, ask.scale, *rest, ask.sentinel)
