@@ -1,33 +1,35 @@
 """What a series is carried to: source trees of vLLM and of the components beside it, at one release or commit.
 
 Composes: finds the archives of a release on the index, or a commit at its remote, and lays the trees out in the store.
+What is locked (``lock/rebase.toml``) is looked up nowhere.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name
 
-from build import gitsource, index, releases, sourcetree, steps
+from build import gitsource, index, overlay, releases, sourcetree, steps
 from build.errors import OfflineError, ResolveError
-from build.intent import ComponentIntent, Intent, RebaseIntent, TargetIntent
+from build.intent import MAIN, ComponentIntent, Intent, RebaseIntent, TreeIntent
 from build.models import Component, GitSource, Settings, SourceArchive
-from build.releases import Release, Releases
-
-MAIN = "vllm"  # the component that decides which versions of the others are wanted
+from build.releases import Archives, NamedTree, Release, Releases, parsed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """Source trees to carry a series to. ``trees``: component → folder; ``versions``: component → what it is."""
+    """Source trees to carry a series to.
+
+    ``trees``: component → folder; ``versions``: component → what it is; ``lacking``: component → why it has no tree.
+    """
 
     label: str
     trees: Mapping[str, Path]
     versions: Mapping[str, str]
+    lacking: Mapping[str, str]
 
 
 def tables(intent: Intent) -> dict[str, ComponentIntent]:
@@ -47,34 +49,49 @@ def checksum(intent: Intent) -> str:
     return releases.checksum(intent.rebase.model_dump(mode="json", by_alias=True), distributions)
 
 
-# A release
+# Archives: looked up by `lock`, and for what no lock names
 
 
-def look_up(settings: Settings, intent: Intent, version: str) -> Release:
-    """A release of vLLM by its source archive, and those of the other components at the versions that it pins."""
+def look_up(settings: Settings, intent: Intent, version: str, held: Release | None = None) -> Release:
+    """A release of vLLM by its source archive, and those of the other components at the versions that it pins.
+
+    ``held``: what was locked for it, for another intent; an archive of it that is still asked for is not looked up.
+    Raises ``ResolveError`` where the index has no such archive, ``OfflineError`` where it would have to be asked.
+    """
+    known = held.archives if held is not None else ()
+    return complete(settings, intent, version, main_archive(settings, intent, version, known), known)
+
+
+def main_archive(settings: Settings, intent: Intent, version: str, held: Archives) -> SourceArchive:
+    """vLLM's own archive of a release; as :func:`look_up`."""
+    return _archive(settings, intent, tables(intent)[MAIN].distribution, version, held)
+
+
+def complete(settings: Settings, intent: Intent, version: str, main: SourceArchive, held: Archives) -> Release:
+    """A release of which vLLM's own archive is known, with those beside it; as :func:`look_up`."""
+    tree = ensure(settings, intent, main)
+    return Release(version=version, archives=((MAIN, main), *beside(settings, intent, tree, held)))
+
+
+def beside(settings: Settings, intent: Intent, tree: Path, held: Archives) -> Archives:
+    """The source archives of the other components, at the versions that a tree of vLLM pins; as :func:`look_up`."""
+    text = _requirements(intent, tree)
+    return tuple(
+        (name, _archive(settings, intent, table.distribution, wanted, held))
+        for name, table in tables(intent).items()
+        if name != MAIN and (wanted := releases.pinned(text, table.distribution))
+    )
+
+
+def _archive(settings: Settings, intent: Intent, distribution: str, version: str, held: Archives) -> SourceArchive:
+    name = canonicalize_name(distribution)
+    for _, archive in held:
+        if archive.name == name and parsed(archive.version) == parsed(version):
+            return archive
     if settings.offline:
-        raise OfflineError(f"vLLM {version} is in no lock, and --offline was asked for", todo="run it with a network")
-    known = tables(intent)
-    archives = [(MAIN, _archive(intent, known[MAIN].distribution, version))]
-    tree = ensure(settings, intent, MAIN, archives[0][1])
-    text = (tree / _requirement_file(intent)).read_text(encoding="utf-8", errors="replace")
-    for name, table in known.items():
-        if name != MAIN and (wanted := releases.pinned(text, table.distribution)):
-            archives.append((name, _archive(intent, table.distribution, wanted)))
-    return Release(version=version, archives=tuple(archives))
-
-
-def _requirement_file(intent: Intent) -> str:
-    return (intent.rebase or RebaseIntent()).requirement_file
-
-
-def _environment(intent: Intent) -> index.Environment:
-    """Any target's: source archives are for every platform."""
-    target = next(target for target in intent.targets.values() if MAIN in target.components)
-    return index.Environment(platform=target.platform, python=target.python)
-
-
-def _archive(intent: Intent, distribution: str, version: str) -> SourceArchive:
+        raise OfflineError(
+            f"{distribution} {version} is in no lock, and --offline was asked for", todo="run it with a network"
+        )
     for item in index.locate([(distribution, version)], _environment(intent)).values():
         if item.sdist:
             return SourceArchive(
@@ -87,70 +104,85 @@ def _archive(intent: Intent, distribution: str, version: str) -> SourceArchive:
     )
 
 
-def ensure(settings: Settings, intent: Intent, name: str, archive: SourceArchive) -> Path:
-    """The tree of an archive, fetched where the store lacks it."""
-    steps.fetch_python(settings, [archive], [_environment(intent)])
-    return sourcetree.ensure(settings, component(tables(intent), name, archive))
+def _environment(intent: Intent) -> index.Environment:
+    """Any target's: source archives are for every platform."""
+    target = next(target for target in intent.targets.values() if MAIN in target.components)
+    return index.Environment(platform=target.platform, python=target.python)
 
 
-def component(known: Mapping[str, ComponentIntent], name: str, archive: SourceArchive | None) -> Component:
-    """A component as a lock would have it, before any series."""
-    return Component(
-        name=name,
-        distribution=known[name].distribution,
-        paths=tuple(sorted(known[name].paths.items())),
-        archive=archive,
-        git=None,
-        files=(),
+def _requirement_file(intent: Intent) -> str:
+    return (intent.rebase or RebaseIntent()).requirement_file
+
+
+def _requirements(intent: Intent, tree: Path) -> str:
+    """What a tree of vLLM says that it wants; nothing where it has no such file."""
+    file = overlay.read(tree, _requirement_file(intent))
+    return file.data.decode("utf-8", "replace") if file is not None else ""
+
+
+# Trees
+
+
+def ensure(settings: Settings, intent: Intent, archive: SourceArchive) -> Path:
+    """The tree of an archive, which is fetched where the store lacks both."""
+    return sourcetree.ensure(
+        settings,
+        component(archive),
+        obtain=lambda wanted: steps.fetch_python(settings, [wanted], [_environment(intent)]),
     )
+
+
+def component(archive: SourceArchive) -> Component:
+    """A component as far as it takes one to lay out its tree."""
+    return Component(name=archive.name, distribution=archive.name, paths=(), archive=archive, git=None, files=())
 
 
 def of_release(settings: Settings, intent: Intent, release: Release) -> Base:
     """The trees of a release."""
-    return Base(
-        label=f"v{release.version}",
-        trees={name: ensure(settings, intent, name, archive) for name, archive in release.archives},
-        versions={name: archive.version for name, archive in release.archives},
+    trees = {name: ensure(settings, intent, archive) for name, archive in release.archives}
+    return _base(intent, f"v{release.version}", trees, {name: archive.version for name, archive in release.archives})
+
+
+def of_tree(settings: Settings, intent: Intent, label: str, source: GitSource, archives: Archives) -> Base:
+    """The trees of a commit of vLLM, and of the other components at the versions that it pins."""
+    trees = {MAIN: gitsource.ensure(settings, label, source)}
+    trees |= {name: ensure(settings, intent, archive) for name, archive in archives}
+    versions = {MAIN: source.commit[:12]} | {name: archive.version for name, archive in archives}
+    return _base(intent, label, trees, versions)
+
+
+def _base(intent: Intent, label: str, trees: Mapping[str, Path], versions: Mapping[str, str]) -> Base:
+    there = overlay.read(trees[MAIN], _requirement_file(intent)) is not None
+    lacking = {
+        name: f"{label} does not say which {name} it wants: "
+        + (f"no line `{table.distribution}==…` in {_requirement_file(intent)}" if there
+           else f"it has no {_requirement_file(intent)}")
+        for name, table in tables(intent).items() if name not in trees
+    }  # fmt: skip
+    return Base(label=label, trees=trees, versions=versions, lacking=lacking)
+
+
+def of_locked(settings: Settings, intent: Intent, locked: Releases) -> tuple[Base, ...]:
+    """Every release, and every tree that was read."""
+    return (
+        *(of_release(settings, intent, item) for item in locked.releases),
+        *(
+            of_tree(settings, intent, item.name, item.source, item.archives)
+            for item in locked.trees
+            if item.source is not None
+        ),
     )
 
 
-# A commit, or a named tree
+def read_tree(settings: Settings, name: str, table: TreeIntent, held: NamedTree | None) -> tuple[GitSource, Path]:
+    """A tree of [rebase] as a source, and its folder. ``held``: what was locked of it, and is still asked for.
 
-
-def of_source(settings: Settings, intent: Intent, label: str, source: GitSource) -> Base:
-    """The trees of a commit of vLLM, and those of the other components at the versions that it pins."""
-    tree = gitsource.ensure(settings, label, source)
-    text = (tree / _requirement_file(intent)).read_text(encoding="utf-8", errors="replace")
-    trees, versions = {MAIN: tree}, {MAIN: source.commit[:12]}
-    for name, table in tables(intent).items():
-        if name != MAIN and (wanted := releases.pinned(text, table.distribution)):
-            trees[name] = ensure(settings, intent, name, _archive(intent, table.distribution, wanted))
-            versions[name] = wanted
-    return Base(label=label, trees=trees, versions=versions)
-
-
-def of_reference(settings: Settings, intent: Intent, target: TargetIntent, named: str, locked: Releases | None) -> Base:
-    """What ``--onto`` names: a release (``0.27.1``, ``v0.27.1``), a named tree, or a tag or commit of the remote."""
-    if intent.rebase is not None and (table := intent.rebase.trees.get(named)):
-        held = {item.name: item.source for item in locked.trees} if locked is not None else {}
-        tree = held.get(named) or gitsource.resolve(
-            settings, named, url=table.git, mirrors=table.mirrors, tag="", commit=table.commit, version="", locked=None
+    Raises as ``gitsource.resolve`` and ``gitsource.ensure`` do.
+    """
+    source = held.source if held is not None else None
+    if source is None:
+        what = f"rebase.trees.{name}"
+        source = gitsource.resolve(
+            settings, what, url=table.git, mirrors=table.mirrors, tag="", commit=table.commit, version="", locked=None
         )
-        return of_source(settings, intent, named, tree)
-    if (version := _version(named)) is not None:
-        known = {item.version: item for item in (locked.releases if locked is not None else ())}
-        return of_release(settings, intent, known.get(version) or look_up(settings, intent, version))
-    main = target.components[MAIN]
-    url = main.git or ""
-    commit = named if re.fullmatch(r"[0-9a-f]{40}", named) else gitsource.lookup_any(url, main.mirrors, named)
-    source = gitsource.resolve(
-        settings, named, url=url, mirrors=main.mirrors, tag="", commit=commit, version="", locked=None
-    )
-    return of_source(settings, intent, named if named != commit else named[:12], source)
-
-
-def _version(named: str) -> str | None:
-    try:
-        return str(Version(named.removeprefix("v")))
-    except InvalidVersion:
-        return None
+    return source, gitsource.ensure(settings, name, source)

@@ -50,8 +50,9 @@ def lookup(url: str, mirrors: Sequence[str], tag: str) -> str:
         ) from error
 
 
-def lookup_any(url: str, mirrors: Sequence[str], name: str) -> str:
-    """The commit that a tag stands for, or a branch where there is no tag of the name; raises as :func:`lookup`."""
+def lookup_any(settings: Settings, url: str, mirrors: Sequence[str], name: str) -> str:
+    """The commit that a tag stands for, or a branch where there is no tag of the name; raises as :func:`resolve`."""
+    _require_network(settings, name)
     places = (f"refs/tags/{name}^{{}}", f"refs/tags/{name}", f"refs/heads/{name}")
 
     def ask(remote: str) -> str:
@@ -85,8 +86,7 @@ def resolve(
     locked before. Raises ``MovedTagError`` (the tag is not where either says it is), ``GoneCommitError``,
     ``ResolveError`` (no such tag, no usable URL), ``NetworkError``, ``OfflineError``.
     """
-    if settings.offline:
-        raise OfflineError(f"{what} is to be looked up, and --offline was asked for", todo="run it with a network")
+    _require_network(settings, what)
     remotes = (url, *mirrors)
     with step(f"look up {what}: {tag or commit[:12]} of {shown(url)}"):
         found = commit
@@ -104,6 +104,11 @@ def resolve(
         version=version,
         submodules=tuple(sorted(submodules, key=lambda item: item.path)),
     )
+
+
+def _require_network(settings: Settings, what: str) -> None:
+    if settings.offline:
+        raise OfflineError(f"{what} is to be looked up, and --offline was asked for", todo="run it with a network")
 
 
 def _require_unmoved(what: str, tag: str, found: str, stated: str, locked: GitSource | None) -> None:

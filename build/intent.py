@@ -16,11 +16,13 @@ from build.errors import IntentError, UnknownTargetError
 from build.models import Lane
 
 FILE = Path("lock/targets.toml")
+MAIN = "vllm"  # the component that decides which versions of the others are wanted
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 ActionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
+PUBLIC = "a URL here is public; take the name and password out of it (git keeps them)"
 _CREDENTIALS = re.compile(r"^https?://[^/]*@|^[a-z]+://[^/@]*:[^/@]*@")
 
 
@@ -227,9 +229,7 @@ def _contradictions(intent: Intent) -> list[str]:
     ]
     if intent.default not in intent.targets:
         faults.append(f"default: there is no target '{intent.default}'")
-    for name, tree in (intent.rebase.trees if intent.rebase else {}).items():
-        if tree.like not in intent.targets:
-            faults.append(f"rebase.trees.{name}.like: there is no target '{tree.like}'")
+    faults += _rebase_faults(intent, intent.rebase) if intent.rebase is not None else []
     for name, target in intent.targets.items():
         if target.rootfs not in intent.rootfs:
             faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")
@@ -240,7 +240,7 @@ def _contradictions(intent: Intent) -> list[str]:
         ]
         remotes += [(f"externals.{key}", source) for key, source in target.externals.items()]
         faults += [
-            f"targets.{name}.{place}: a URL here is public; take the name and password out of it (git keeps them)"
+            f"targets.{name}.{place}: {PUBLIC}"
             for place, source in remotes
             if any(_CREDENTIALS.match(url) for url in (source.git or "", *source.mirrors))
         ]
@@ -249,6 +249,26 @@ def _contradictions(intent: Intent) -> list[str]:
             for place, source in remotes
             if source.git and not (source.tag or source.commit)
         ]
+    return faults
+
+
+def _rebase_faults(intent: Intent, rebase: RebaseIntent) -> list[str]:
+    """A tree that cannot be meant, and targets whose own release the matrix would not show."""
+    faults = []
+    for name, tree in rebase.trees.items():
+        if tree.like not in intent.targets:
+            faults.append(f"rebase.trees.{name}.like: there is no target '{tree.like}'")
+        elif MAIN not in intent.targets[tree.like].components:
+            faults.append(f"rebase.trees.{name}.like: the target {tree.like} has no component '{MAIN}'")
+        if name in intent.targets or name.removeprefix("v") in rebase.releases:
+            faults.append(f"rebase.trees.{name}: a target or a release is called so")
+        if any(_CREDENTIALS.match(url) for url in (tree.git, *tree.mirrors)):
+            faults.append(f"rebase.trees.{name}: {PUBLIC}")
+    faults += [
+        f"rebase.releases: the target {name} is made for {target.version}, which is not among them"
+        for name, target in intent.targets.items()
+        if MAIN in target.components and target.version not in rebase.releases
+    ]
     return faults
 
 

@@ -35,7 +35,7 @@ from build import (
 from build import store as stores
 from build.errors import LockError
 from build.intent import FILE, Intent, read_intent
-from build.models import DebSet, Lock, Settings, SourceArchive
+from build.models import DebSet, Lock, Settings
 
 NO_TARGETS = (FILE.name, "actions.toml", releases.FILE.name)  # of lock/*.toml
 LAUNCHED = re.compile(r"[0-9a-f]{24}")  # the launcher's name of an environment
@@ -59,13 +59,14 @@ def read(settings: Settings) -> Named:
     for lock in locks:
         archives = (item.archive for item in lock.components if item.archive is not None)
         blobs |= {item.sha256: item.file for item in (*lock.wheels, *lock.tools, *archives)}
-    blobs |= {item.sha256: item.file for item in _release_archives(settings.repo)}
+    carried = releases.read(settings.repo) if (settings.repo / releases.FILE).exists() else releases.NOTHING
+    blobs |= {archive.sha256: archive.file for _, archive in carried.archives}
     blobs |= {deb.sha256: deb.file for debset in debsets for deb in debset.debs}
     uvs = {f"uv-{wheel.sha256}" for lock in locks for wheel in lock.tools}
     folders = {roots.root_id(debset) for debset in debsets}
     entries = {
         "trees": frozenset(name for lock in locks for name in _trees(settings, intent, lock))
-        | frozenset(_release_trees(settings.repo, intent)),
+        | frozenset(_carried_trees(carried)),
         "roots": frozenset(folders | {f"{name}.tar" for name in folders} | uvs | _running_root(settings.store)),
         "rootfs": frozenset(f"{rootfs.rootfs_id(debset)}.tar" for debset in debsets),
         "contexts": frozenset(lock.target for lock in locks),
@@ -104,22 +105,11 @@ def _trees(settings: Settings, intent: Intent, lock: Lock) -> Iterator[str]:
                 yield from (name, f"{name}.json")
 
 
-def _release_archives(repo: Path) -> list[SourceArchive]:
-    """What ``rebase`` carries the series to."""
-    if not (repo / releases.FILE).exists():
-        return []
-    return [archive for item in releases.read(repo).releases for _, archive in item.archives]
-
-
-def _release_trees(repo: Path, intent: Intent) -> Iterator[str]:
-    """The names of their trees."""
-    if not (repo / releases.FILE).exists():
-        return
-    known = bases.tables(intent)
-    for item in releases.read(repo).releases:
-        for name, archive in item.archives:
-            yield sourcetree.tree_id(bases.component(known, name, archive), git=False)
-    for tree in releases.read(repo).trees:
+def _carried_trees(carried: releases.Releases) -> Iterator[str]:
+    """The names in ``trees/`` of what ``rebase`` carries series to."""
+    for _, archive in carried.archives:
+        yield sourcetree.tree_id(bases.component(archive), git=False)
+    for tree in carried.trees:
         if tree.source is not None:
             yield gitsource.tree_id(tree.source)
 

@@ -2,74 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from build.behaviours import Answer, shortly
 from build.carry import Fit
+from build.homes import Owner
 from build.rebasing import Result, Row
 
 UNVERIFIED = "unverified"
 SHORT = {Fit.EXACT: "exact", Fit.CONTEXT: "context", Fit.UPSTREAM: "upstream", Fit.CONFLICT: "conflict"}
 LEGEND = (
     "exact: as it is, on the files that it was made for; context: as it is, on other versions of them; moved: at other "
-    "lines; upstream: it is not needed. ✓: its behaviour holds then, ✗: it does not."
+    "lines; upstream: it is not needed. ✓: its behaviour holds then, ✗: it does not; or, on the tree that it is for, "
+    "the patch is not exact."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A patch of a series on a base: in a few characters, and why it is not green.
+    """A patch of an owner's series on a base.
 
-    ``row`` is None where nobody has read the base.
+    ``row``: what became of it; None where nobody has read the base. ``anew``: it is written anew for that base, so that
+    it need not be exact, whatever the base is.
     """
 
-    series: str
+    owner: Owner
     patch: str
     base: str
-    text: str
-    green: bool
-    why: str
-    row: Row | None = None
+    row: Row | None
+    anew: bool = False
+
+    @property
+    def home(self) -> bool:
+        """Whether the base is what the series is for."""
+        return self.base == self.owner.home
+
+    @property
+    def verified(self) -> bool:
+        """Whether both the base and the tree that the series is for were read: what was not is never green."""
+        return self.row is not None and not self.owner.unread
+
+    @property
+    def why(self) -> str:
+        """Why it is not green, in words; empty where it is."""
+        if self.row is None:
+            return "its tree was never read"
+        if self.owner.unread:
+            return "the tree that the series is meant for was never read"
+        if self.row.green and self.home and not self.anew:
+            return _not_exact(self.row)
+        return self.row.why
+
+    @property
+    def green(self) -> bool:
+        return not self.why
+
+    @property
+    def text(self) -> str:
+        """How it fits, whether that is good, and how many cases of its behaviour pass where it is not."""
+        if self.row is None:
+            return UNVERIFIED
+        if not self.verified:
+            return _fit(self.row)
+        return f"{_fit(self.row)} ✓" if self.green else f"{_fit(self.row)} ✗ {shortly(self.row.after)}"
 
 
-def cells(results: Sequence[Result], names: Mapping[str, Sequence[str]], unread: Mapping[str, str]) -> tuple[Cell, ...]:
-    """Every cell, series by series. ``names``: the id of a series → the series that consist of these very patches.
+def cells(results: Sequence[Result], unread: Sequence[str]) -> tuple[Cell, ...]:
+    """Every cell, owner by owner. ``unread``: trees that nobody here has read.
 
-    ``unread``: trees that nobody here has read → the series that is meant for each. Nothing in the column of such a
-    tree is green, nor in the rows of its series, whatever the patches do elsewhere.
+    Nothing in the column of such a tree is green, nor in the rows of its series, whatever the patches do elsewhere.
     """
     found: dict[str, list[Cell]] = {}
+    owners = {result.carriage.owner.name: result.carriage.owner for result in results}
     for result in results:
-        for series in names[result.carriage.series.id]:
-            verified = series not in unread.values()
-            found.setdefault(series, []).extend(_cell(series, result, row, verified=verified) for row in result.rows)
-    for series, known in found.items():
-        patches = dict.fromkeys(cell.patch for cell in known)
-        known += [
-            Cell(series=series, patch=patch, base=name, text=UNVERIFIED, green=False, why="its tree was never read")
-            for patch in patches
-            for name in unread
+        found.setdefault(result.carriage.owner.name, []).extend(_cells(result, anew=False))
+    for name, owner in owners.items():
+        found[name] += [
+            Cell(owner=owner, patch=patch.name, base=tree, row=None)
+            for patch in owner.series.patches
+            for tree in unread
         ]
     return tuple(cell for known in found.values() for cell in known)
 
 
-def _cell(series: str, result: Result, row: Row, *, verified: bool) -> Cell:
-    return Cell(
-        series=series,
-        patch=row.patch.name,
-        base=result.carriage.base.label,
-        text=words(row) if verified else _fit(row),
-        green=row.green and verified,
-        why=row.why if verified else "the tree that the series is meant for was never read",
-        row=row,
-    )
+def carried(result: Result) -> tuple[Cell, ...]:
+    """The cells of one series that is written anew for one base."""
+    return _cells(result, anew=True)
 
 
-def words(row: Row) -> str:
-    """How a patch fits and whether its behaviour holds then; how many of its cases pass, where it does not."""
-    return f"{_fit(row)} ✓" if row.green else f"{_fit(row)} ✗ {shortly(row.after)}"
+def _cells(result: Result, *, anew: bool) -> tuple[Cell, ...]:
+    owner, base = result.carriage.owner, result.carriage.base.label
+    return tuple(Cell(owner=owner, patch=row.patch.name, base=base, row=row, anew=anew) for row in result.rows)
+
+
+def _not_exact(row: Row) -> str:
+    """Why a patch is not as it should be on the tree that it is for; empty where it is exact."""
+    if row.carried.fit is Fit.EXACT:
+        return ""
+    if row.carried.fit is Fit.UPSTREAM:
+        return "it is not needed there"
+    moved = [f"{hunk.path}: hunk {hunk.hunk} moved by {hunk.moved:+d}" for hunk in row.carried.hunks if hunk.moved]
+    return "; ".join(moved) or "its files are not those that it was made for, as the patches before it leave them"
 
 
 def _fit(row: Row) -> str:
@@ -79,22 +114,24 @@ def _fit(row: Row) -> str:
 
 def table(found: Sequence[Cell], bases: Sequence[str]) -> list[tuple[str, ...]]:
     """A row for each patch, a column for each base."""
-    by_place = {(cell.series, cell.patch, cell.base): cell for cell in found}
-    rows = []
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for cell in found:
+        rows.setdefault((cell.owner.name, cell.owner.series.name, cell.patch), {})[cell.base] = cell.text
+    made = []
     last = ""
-    for series, patch in dict.fromkeys((cell.series, cell.patch) for cell in found):
-        texts = (by_place[series, patch, base].text if (series, patch, base) in by_place else "-" for base in bases)
-        rows.append((series if series != last else "", patch.removesuffix(".patch"), *texts))
-        last = series
-    return rows
+    for (owner, series, patch), texts in rows.items():
+        title = series if series == owner else f"{series} ({owner})"
+        made.append((title if owner != last else "", patch.removesuffix(".patch"), *(texts[base] for base in bases)))
+        last = owner
+    return made
 
 
 def reasons(found: Sequence[Cell]) -> list[str]:
     """Why each cell that is not green is not; those that fail alike are told together, those never read not at all."""
     told: dict[tuple[str, str], list[str]] = {}
     for cell in found:
-        if not cell.green and "✗" in cell.text:
-            told.setdefault((cell.patch, cell.why), []).append(f"{cell.series} on {cell.base}")
+        if cell.verified and not cell.green:
+            told.setdefault((cell.patch, cell.why), []).append(f"{cell.owner.name} on {cell.base}")
     return [f"{patch} ({', '.join(places)}): {why}" for (patch, why), places in told.items()]
 
 
@@ -102,9 +139,11 @@ def as_json(found: Sequence[Cell]) -> list[dict[str, Any]]:
     """Every cell with its hunks and its cases."""
     return [
         {
-            "series": cell.series,
+            "owner": cell.owner.name,
+            "series": cell.owner.series.name,
             "patch": cell.patch,
             "base": cell.base,
+            "home": cell.home,
             "fit": cell.row.carried.fit.value if cell.row else UNVERIFIED,
             "green": cell.green,
             "why": cell.why,

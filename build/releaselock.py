@@ -5,35 +5,35 @@ Composes. What was locked before stays while it is still asked for; a tree whose
 
 from __future__ import annotations
 
-from build import bases, gitsource
+from build import bases
 from build.console import warn
-from build.errors import CommandError, GoneCommitError, NetworkError
-from build.intent import Intent
+from build.errors import CommandError, GoneCommitError, NetworkError, OfflineError
+from build.intent import Intent, TreeIntent
 from build.locksources import UNREACHED
-from build.models import GitSource, Settings, Unresolved
-from build.releases import NamedTree, Releases
+from build.models import Settings, Unresolved
+from build.releases import NOTHING, NamedTree, Releases
 
 
 def resolve(settings: Settings, intent: Intent, before: Releases | None) -> Releases:
-    """What [rebase] names, resolved. A tree that cannot be reached is left open; what was locked before stays."""
+    """What [rebase] names, resolved. A tree that cannot be reached is left open; what was locked before stays.
+
+    Where the intent has changed since, each release and tree is read again for what it wants beside vLLM.
+    """
     wanted = intent.rebase
     assert wanted is not None
-    held = {item.name: item.source for item in before.trees} if before is not None else {}
-    known = {item.version: item for item in before.releases} if before is not None else {}
-    names = set(bases.tables(intent))
+    before = before or NOTHING
+    fresh = before.intent == bases.checksum(intent)
     found = []
     for version in wanted.releases:
-        item = known.get(version)
-        if item is None or not {name for name, _ in item.archives} <= names:
-            item = bases.look_up(settings, intent, version)
-        found.append(item)
+        held = next((item for item in before.releases if item.version == version), None)
+        found.append(held if held is not None and fresh else bases.look_up(settings, intent, version, held))
     trees, unresolved = [], []
     for name, table in sorted(wanted.trees.items()):
-        source = held.get(name)
-        if source is None or (source.url, source.commit) != (table.git, table.commit):
-            source = _read(settings, name, table.git, table.mirrors, table.commit)
-        trees.append(NamedTree(name=name, source=source))
-        if source is None:
+        tree = before.tree(name, url=table.git, mirrors=table.mirrors, commit=table.commit)
+        if tree is None or not fresh:
+            tree = _read(settings, intent, name, table, tree)
+        trees.append(tree)
+        if tree.source is None:
             asked = f"{table.git} {table.commit}"
             unresolved.append(Unresolved(what=f"trees.{name}", wanted=asked, why=UNREACHED))
     return Releases(
@@ -41,15 +41,15 @@ def resolve(settings: Settings, intent: Intent, before: Releases | None) -> Rele
     )  # fmt: skip
 
 
-def _read(settings: Settings, name: str, url: str, mirrors: tuple[str, ...], commit: str) -> GitSource | None:
-    if settings.offline:
-        return None
+def _read(settings: Settings, intent: Intent, name: str, table: TreeIntent, held: NamedTree | None) -> NamedTree:
+    """The tree as it is today; as it was locked, or left open, where it cannot be reached."""
     try:
-        return gitsource.resolve(
-            settings, f"rebase.trees.{name}", url=url, mirrors=mirrors, tag="", commit=commit, version="", locked=None
-        )
+        source, folder = bases.read_tree(settings, name, table, held)
     except GoneCommitError:
         raise
-    except (NetworkError, CommandError) as error:
-        warn(f"rebase.trees.{name}: it is left open ({error.why.splitlines()[0] if error.why else error.what})")
-        return None
+    except (NetworkError, CommandError, OfflineError) as error:
+        left = "it stays as it was locked" if held is not None else "it is left open"
+        warn(f"rebase.trees.{name}: {left} ({error.why.splitlines()[0] if error.why else error.what})")
+        return held or NamedTree(name=name, source=None)
+    archives = bases.beside(settings, intent, folder, held.archives if held is not None else ())
+    return NamedTree(name=name, source=source, archives=archives)

@@ -33,9 +33,9 @@ def relocate(
 ) -> Relocated:
     """The change of one file, applied to ``before``. ``name`` is the patch's, for messages.
 
-    ``was``: the content that the change was cut for, where that is known: a hunk whose lines stood more than once there
-    is as unclear as one whose lines stand more than once here. Such a hunk is placed only where the whole change stands
-    at the very lines that it states, and ``was`` is not known or the same as ``before``; or, with ``same_ends``, where
+    ``was``: the content that the change was cut for, None where that is not known: a hunk whose lines stood more than
+    once there is as unclear as one whose lines stand more than once here. Such a hunk is placed only where ``before``
+    is that very content, and the whole change stands at the lines that it states; or, with ``same_ends``, where
     ``before`` is ``was`` as somebody edited it, by what is the same at the beginning and at the end of both.
 
     Raises :class:`PatchError` that names patch, file and hunk, what was expected and what was found, and
@@ -88,7 +88,7 @@ def _starts(name: str, change: FileChange, lines: Lines, was: Lines | None, *, s
         elif was is not None and same_ends:
             place = _carried_line(was, lines, _stated(hunk), len(hunk.old))
         else:
-            place = _stated(hunk) if as_stated and was in (None, lines) else None
+            place = _stated(hunk) if as_stated and was == lines else None
         if place not in places:
             raise _refused(name, change, _why_unclear(hunk, now, then))
         starts.append(place)

@@ -12,7 +12,7 @@ from build import torchenv
 from build.commands import patch, rebase
 from build.errors import BuildError
 from build.settings import REPO
-from tests import indexkit, lockkit
+from tests import gitkit, indexkit, lockkit
 
 HOME = "1.0"
 ANSWER = (
@@ -151,12 +151,26 @@ class World(lockkit.World):
         known = [item for item in self.index.files[name] if item.name != kept.name]
         self.index.files[name] = [*known, kept]
 
-    def rebase(self, *, as_json=False, **asked):
+    def remote(self, folder, files):
+        """A git repository of vLLM, with the tag v1.0, that the target names."""
+        made = gitkit.repository(folder, files).tag("v1.0")
+        self.edit('distribution = "vllm"', f'distribution = "vllm"\ngit = "{made.url}"\ntag = "v1.0"')
+        self.lock()
+        return made
+
+    def written(self, name="demo-onto-v1.1"):
+        """The folder of a carried series, and its files."""
+        place = self.repo / "out/rebase" / name
+        return place, {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+    def rebase(self, *, as_json=False, offline=False, **asked):
         """Its exit status, and what it printed; the message of an error where it ended with one."""
-        return self._run(rebase, as_json, {"target": None, "onto": None, "matrix": False, "output": None, **asked})
+        given = {"target": None, "onto": None, "matrix": False, "output": None, **asked}
+        return self._run(rebase, as_json, given, offline=offline)
 
     def rebase_json(self, **asked):
-        status, out, _ = self.rebase(as_json=True, **asked)
+        status, out, said = self.rebase(as_json=True, **asked)
+        assert out, said
         return status, json.loads(out)
 
     def check(self, *, as_json=False):
@@ -164,8 +178,8 @@ class World(lockkit.World):
         given = {"target": None, "source": "archive", "edit": None, "refresh": False, "output": None, "check": True}
         return self._run(patch, as_json, given)
 
-    def _run(self, command, as_json, given):
-        settings = replace(self.settings, json=as_json)
+    def _run(self, command, as_json, given, *, offline=False):
+        settings = replace(self.settings, json=as_json, offline=offline)
         try:
             status, message = command.run(argparse.Namespace(**given), settings), ""
         except BuildError as error:

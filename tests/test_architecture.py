@@ -9,14 +9,14 @@ PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
-    "assemble", "bases", "desk", "drafts", "editing", "host", "kept", "lockcheck", "locking", "locksources", "proving",
-    "rebasing", "recipe", "refreshing", "releaselock", "steps",
+    "assemble", "bases", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
+    "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps",
 }  # fmt: skip
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
 EDGES = {
     "behaviours": {"torchenv"},
-    "carry": {"relocate", "udiff"},
+    "carry": {"overlay", "relocate", "udiff"},
     "deblock": {"lockform"},
     "debmirror": {"apt", "debs", "download"},
     "debs": {"apt"},
@@ -30,7 +30,7 @@ EDGES = {
     "layers": {"wheels"},
     "lockfile": {"lockform"},
     "lockreport": {"intent"},
-    "matrix": {"behaviours", "carry", "rebasing"},
+    "matrix": {"behaviours", "carry", "homes", "rebasing"},
     "metadata": {"receive"},
     "actions": {"lockform"},
     "consistency": {"wheeltags"},
@@ -46,15 +46,19 @@ EDGES = {
         "udiffparse",
         "wheels",
     },
-    "patchlayout": {"overlay", "patchsteps", "series", "sourcetree", "treehash"},
+    "patchfiles": {"processes", "series"},
+    "patchwork": {"overlay"},
+    "patchlayout": {"overlay", "patchsteps", "processes", "series", "sourcetree", "treehash"},
     "patchsteps": {"overlay", "recut", "relocate", "series", "udiff", "udiffparse"},
     "private": {"dockerapi", "processes"},
-    "recut": {"gitlocal", "udiffparse"},
+    "rebased": {"overlay", "patchsteps", "rebasing"},
+    "recut": {"gitlocal", "overlay", "udiffparse"},
     "releases": {"lockform"},
     "relocate": {"udiff"},
     "render": {"layers"},
     "rootfs": {"unpack"},
     "roots": {"unpack"},
+    "series": {"udiffparse"},
     "sourcetree": {"gitsource", "treetar"},
     "torchenv": {"toolwheels"},
     "toolwheels": {"download", "index", "wheeltags"},
@@ -126,7 +130,7 @@ def test_declared_edges_are_used_and_have_no_circle():
 
 def test_what_another_interpreter_runs_stands_alone():
     known = modules()
-    assert {name: known[name] for name in STANDALONE} == dict.fromkeys(STANDALONE, set())
+    assert {name: known[name] for name in STANDALONE} == {name: set() for name in STANDALONE}
     assert {name for name, found in known.items() if found & STANDALONE} == set()
 
 

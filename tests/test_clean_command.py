@@ -6,13 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from build import deblock, kept, lockfile, store
+from build import bases, deblock, gitsource, kept, lockfile, releases, sourcetree, store
 from build.commands import clean
 from build.errors import BusyError, LockError, UsageError
-from build.models import Settings
+from build.models import GitSource, Settings, SourceArchive
+from build.releases import NamedTree
 from build.settings import REPO
 
 
@@ -142,11 +144,26 @@ def test_the_lock_of_a_target_that_left_the_intent_still_counts(settings, locked
     assert [path for path in locked if not path.exists()] == []
 
 
+def test_what_a_named_tree_wants_beside_it_stays(settings):
+    """`rebase` takes it from there without a network."""
+    locked = releases.read(settings.repo)
+    source = GitSource(url="https://git.example/a", tag="", commit="1" * 40, tree="2" * 40)
+    archive = SourceArchive(name="b", version="1", file="b-1.tar.gz", sha256="ab" * 32, size=10_000)
+    tree = NamedTree(name="fork", source=source, archives=(("flashinfer", archive),))
+    (settings.repo / releases.FILE).write_text(releases.text(replace(locked, trees=(tree,), unresolved=())))
+    names = (gitsource.tree_id(source), sourcetree.tree_id(bases.component(archive), git=False))
+    named = [make(store.blob(settings.store, archive.sha256))]
+    named += [make(settings.store / "trees" / name / "file") for name in names]
+    run(settings)
+    assert [path for path in named if not path.exists()] == []
+
+
 WORK = """
 import sys, time
 from pathlib import Path
 from build import download, steps, store
-from build.models import Settings
+from build.models import GitSource, Settings, SourceArchive
+from build.releases import NamedTree
 root = Path(sys.argv[2])
 kind = sys.argv[1]
 if kind == "job":

@@ -120,6 +120,17 @@ def test_a_mirror_answers_where_the_remote_does_not(settings, remote):
 def test_looking_up_takes_a_network(settings, remote):
     with pytest.raises(OfflineError, match="a is to be looked up"):
         resolve(replace(settings, offline=True), remote.url)
+    with pytest.raises(OfflineError, match="main is to be looked up"):
+        gitsource.lookup_any(replace(settings, offline=True), remote.url, (), "main")
+
+
+def test_a_name_is_a_tag_or_else_a_branch(settings, remote):
+    remote.git("branch", "v2")
+    remote.tag("v3", annotated=True)
+    found = [gitsource.lookup_any(settings, remote.url, (), name) for name in ("v1", "v2", "v3", "main")]
+    assert found == [remote.git("rev-parse", "v1"), remote.head, remote.head, remote.head]
+    remote.git("tag", "v2", "v1")
+    assert gitsource.lookup_any(settings, remote.url, (), "v2") == found[0]
 
 
 @pytest.mark.parametrize("url", ["-upload-pack=x", "ext::sh -c true", "ftp://git.example/a", "http://a\n.example/b"])

@@ -57,6 +57,29 @@ def test_contradictions_are_faults(copy):
     assert "rootfs.gone" in caught.value.why
 
 
+def test_every_target_that_patches_vllm_is_shown_on_its_own_release(copy):
+    """Else the matrix would say that 0 of 0 patches hold there, and be content."""
+    repo = copy('releases = ["0.21.0", "0.22.0", ', 'releases = ["0.21.0", ')
+    with pytest.raises(IntentError) as caught:
+        read_intent(repo)
+    assert caught.value.why == "rebase.releases: the target v0.22 is made for 0.22.0, which is not among them"
+
+
+def test_a_tree_to_carry_to_that_cannot_be_meant(copy):
+    with pytest.raises(IntentError, match="has a fault") as caught:
+        read_intent(copy('like = "v0.22" ', 'like = "tiny" '))
+    assert caught.value.why == "rebase.trees.g27.like: the target tiny has no component 'vllm'"
+    copy('like = "tiny" ', 'like = "v0.99" ')
+    copy("https://github.com/jasl/vllm", "https://me:secret@git.example/x")
+    repo = copy("[rebase.trees.g27]", '[rebase.trees."v0.21.0"]')
+    with pytest.raises(IntentError, match="3 faults") as caught:
+        read_intent(repo)
+    assert "rebase.trees.v0.21.0.like: there is no target 'v0.99'" in caught.value.why
+    assert "rebase.trees.v0.21.0: a target or a release is called so" in caught.value.why
+    assert "rebase.trees.v0.21.0: a URL here is public" in caught.value.why
+    assert "secret" not in str(caught.value)
+
+
 def test_text_that_is_no_toml_is_told_with_its_line(copy):
     with pytest.raises(IntentError, match="not TOML") as caught:
         read_intent(copy("schema = 1", "schema = = 1"))

@@ -1,10 +1,10 @@
 """build/releases.py: lock/rebase.toml as written and read; what a requirement file pins."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from build import releases
+from build import lockform, releases
 from build.errors import LockError
 from build.models import GitSource, SourceArchive, Submodule, Unresolved
 from build.releases import NamedTree, Release, Releases
@@ -22,7 +22,10 @@ LOCKED = Releases(
         Release(version="1.0", archives=(("vllm", ARCHIVE), ("flashinfer", replace(ARCHIVE, name="flashinfer")))),
         Release(version="2.0", archives=(("vllm", replace(ARCHIVE, version="2.0")),)),
     ),
-    trees=(NamedTree(name="fork", source=None), NamedTree(name="read", source=SOURCE)),
+    trees=(
+        NamedTree(name="fork", source=None),
+        NamedTree(name="read", source=SOURCE, archives=(("flashinfer", replace(ARCHIVE, name="flashinfer")),)),
+    ),
     unresolved=(OPEN,),
 )
 
@@ -49,6 +52,31 @@ def test_a_stale_or_an_edited_one_is_refused(tmp_path):
     path.write_text(path.read_text().replace("ab" * 32, "ba" * 32))
     with pytest.raises(LockError, match="was edited by hand"):
         releases.read(tmp_path)
+
+
+def test_a_tree_that_was_locked_without_what_it_wants_is_locked_again(tmp_path):
+    """As an older version of this tool wrote it: what such a tree wants was looked up each time."""
+    data = {"intent": LOCKED.intent, "archives": [], "unresolved": [], "trees": {"read": asdict(SOURCE)}}
+    (tmp_path / "lock").mkdir()
+    (tmp_path / releases.FILE).write_text(lockform.text(releases.HEADER, releases.SCHEMA, data))
+    with pytest.raises(LockError, match="written by an older version") as caught:
+        releases.read(tmp_path)
+    assert "trees.read" in caught.value.why
+
+
+def test_a_release_is_found_however_its_version_is_written():
+    assert {LOCKED.release(text) for text in ("1", "1.0", "v1.0.0")} == {LOCKED.releases[0]}
+    assert {LOCKED.release(text) for text in ("1.0.1", "3", "main")} == {None}
+
+
+def test_a_tree_is_held_while_it_is_what_is_asked_for():
+    (_, read) = LOCKED.trees
+    asked = {"url": SOURCE.url, "mirrors": SOURCE.mirrors, "commit": SOURCE.commit}
+    assert LOCKED.tree("read", **asked) == read
+    assert LOCKED.tree("read", **{**asked, "mirrors": ()}) == replace(read, source=replace(SOURCE, mirrors=()))
+    for other in ({"url": "https://git.example/z"}, {"commit": "9" * 40}):
+        assert LOCKED.tree("read", **{**asked, **other}) is None
+    assert LOCKED.tree("fork", **asked) is LOCKED.tree("none", **asked) is None
 
 
 @pytest.mark.parametrize(

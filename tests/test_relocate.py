@@ -121,7 +121,13 @@ def test_lines_that_stand_more_than_once_are_refused_with_their_places():
 
 
 def test_as_it_stands_it_may_stand_more_than_once():
-    assert relocate("p.patch", second_of(3), alike(3)).after == marked(3)
+    assert relocate("p.patch", second_of(3), alike(3), was=alike(3)).after == marked(3)
+
+
+def test_where_it_states_is_no_proof_when_nobody_knows_what_was_there():
+    refused(second_of(3), alike(3), "hunk 1: its lines stand more than once: line 3, line 12, line 21")
+    overload = alike(1) + b"between\n" + marked(2)  # something like it came before it, at its very line
+    refused(second_of(2), overload.replace(b"FOUR", b"4"), "more than once")
 
 
 def test_with_what_was_before_the_right_one_is_known():
@@ -159,7 +165,7 @@ def test_the_one_that_was_meant_is_gone():
 def test_one_of_several_hunks_at_its_line_is_no_proof():
     before = BEFORE + alike(2)
     change = cut(before, BEFORE.replace(b"line 10\n", b"ten\n") + marked(2))
-    assert relocate("p.patch", change, before).moves == (0, 0)
+    assert relocate("p.patch", change, before, was=before).moves == (0, 0)
     refused(change, b"x\n" * 9 + before, "hunk 2: its lines stand more than once: line 32, line 41")
 
 
