@@ -94,6 +94,12 @@ def smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def reproduce(session: nox.Session) -> None:
+    """Build again from nothing, under other conditions, and compare with the recorded result (-- --vary LIST)."""
+    verb(session)
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Run the private Docker Engine (-- up | down | status | rm)."""
     verb(session)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from build.determinism import UMASK
 from build.errors import BuildError, SpaceError, StoreError
 from build.settings import add_common_arguments, settings_from
 
@@ -84,5 +85,5 @@ def terminated(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, terminated)
-    os.umask(0o022)  # what we write is the same on every machine
+    os.umask(UMASK)  # what we write is the same on every machine
     sys.exit(main(sys.argv[1:]))

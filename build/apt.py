@@ -144,7 +144,7 @@ def _configure(folder: Path, source: str, arch: str) -> Path:
     for part in ("etc/apt.conf.d", "etc/preferences.d", "etc/trusted.gpg.d", "lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    (folder / "etc" / "sources.list").write_text(source)
+    (folder / "etc" / "sources.list").write_text(source, encoding="utf-8")
     config = folder / "apt.conf"
     settings: dict[str, str | Path | int] = {
         "Dir::Etc": folder / "etc",
@@ -167,7 +167,7 @@ def _configure(folder: Path, source: str, arch: str) -> Path:
     }
     lines = [f'{key} "{value}";' for key, value in settings.items()]
     lines += ["#clear APT::Architectures;", f'APT::Architectures {{ "{arch}"; }};']
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return config
 
 

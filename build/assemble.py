@@ -161,28 +161,38 @@ def is_there(client: docker.DockerClient, engine: Engine, known: Built, chain: s
 
 
 def result(job: steps.Job, engine: Engine, client: docker.DockerClient, built: Built) -> results.Result:
-    """What a build gave, to be recorded or compared. Only the private engine shows what it holds."""
+    """What a build gave, to be compared. A user's own engine shows the layers' diff ids and the manifest's digest."""
     found = images.facts(client, built.image)
-    if not engine.private or found is None:
-        raise UsageError(
-            "only a build by the private engine can be recorded",
-            why=f"the engine at {engine.url} does not show the bytes that it holds",
-            todo="run it where no other engine answers (`nox -s engine -- up`, with DOCKER_HOST unset)",
-        )
-    content = private.places(job.settings.store).content
-    made = images.manifest(content, built.digest)
+    if found is None:
+        raise UsageError(f"the engine does not hold {built.image} any more", todo="build it again")
+    rows = [results.LayerResult(diff_id=diff_id, digest="", size=0) for diff_id in found.layers]
+    config, canonical = "", ""
+    if engine.private:
+        content = private.places(job.settings.store).content
+        made = images.blob(content, built.digest)
+        config = str(made["config"]["digest"])
+        canonical = results.canonical_config(images.blob(content, config))
+        rows = [
+            results.LayerResult(diff_id=row.diff_id, digest=layer["digest"], size=layer["size"])
+            for row, layer in zip(rows, made["layers"], strict=True)
+        ]
     return results.Result(
         target=job.name,
         chain_id=built.chain_id,
-        engine=next(f"{deb.name} {deb.version}" for deb in job.tools.debs if deb.name == "docker.io"),
+        engine=_builder(job) if engine.private else f"Docker Engine {engine.version}",
+        buildkit=engine.buildkit,
         rootfs=file_sha256(rootfs.place(job.settings.store, job.rootfs)),
-        config=str(made["config"]["digest"]),
+        config=config,
+        canonical_config=canonical,
         manifest=built.digest,
-        layers=tuple(
-            results.LayerResult(diff_id=diff_id, digest=layer["digest"], size=layer["size"])
-            for diff_id, layer in zip(found.layers, made["layers"], strict=True)
-        ),
+        layers=tuple(rows),
     )
+
+
+def _builder(job: steps.Job) -> str:
+    """The package of the private engine, whose BuildKit does not tell a version: the package's source fixes it."""
+    version = next(deb.version for deb in job.tools.debs if deb.name == "docker.io")
+    return f"docker.io {results.source_version(version)}"
 
 
 def record(

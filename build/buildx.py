@@ -83,14 +83,14 @@ def build(
     request.metadata.unlink(missing_ok=True)
     titles: dict[str, str] = {}
     with (
-        open(request.log, "w", encoding="utf-8") as log,
+        open(request.log, "w", encoding="utf-8", errors="surrogateescape") as log,
         subprocess.Popen(
             argv,
             env=base_env(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         ) as process,
     ):

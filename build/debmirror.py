@@ -129,20 +129,20 @@ def _sources(apt: Path) -> Iterator[tuple[str, str, list[str]]]:
                     yield uri, suite, record.get("Components", "").split()
     for path in (apt / "sources.list", *sorted(parts.glob("*.list"))):
         if path.is_file():
-            for line in path.read_text(errors="replace").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 if match := ONE_LINE.match(line.strip()):
                     yield match["uri"], match["suite"], match["components"].split()
 
 
 def _without_comments(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(line for line in lines if not line.startswith("#"))
 
 
 def _os_release(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    pairs = (line.partition("=") for line in path.read_text(errors="replace").splitlines())
+    pairs = (line.partition("=") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
     return {key: value.strip().strip('"') for key, _, value in pairs}
 
 
@@ -179,5 +179,5 @@ def _apt_download(package: str, folder: Path) -> None:
 
 
 def _default_mirror(script: Path) -> tuple[str, ...]:
-    match = DEFAULT_MIRROR.search(script.read_text(errors="replace"))
+    match = DEFAULT_MIRROR.search(script.read_text(encoding="utf-8", errors="replace"))
     return (match.group(1),) if match else ()

@@ -36,7 +36,7 @@ def registered(binfmt: Path = BINFMT) -> bool:
     """Whether the kernel knows an arm64 emulator that works in any root."""
     try:
         entries = [path for path in binfmt.iterdir() if path.name not in ("register", "status")]
-        return _on(binfmt) and any(_serves(path.read_text(errors="replace")) for path in entries)
+        return _on(binfmt) and any(_serves(path.read_text(encoding="utf-8", errors="replace")) for path in entries)
     except OSError:
         return False
 
@@ -47,7 +47,8 @@ def good(binfmt: Path = BINFMT) -> bool:
     The kernel takes the entry that was registered last; its order is not told, so every entry must be good.
     """
     try:
-        entries = {path.name: path.read_text(errors="replace") for path in binfmt.iterdir() if path.name != "register"}
+        found = [path for path in binfmt.iterdir() if path.name != "register"]
+        entries = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in found}
     except OSError:
         return False
     serving = {name: text for name, text in entries.items() if _serves(text)}
@@ -119,7 +120,7 @@ def _register(qemu: Path) -> None:
 
 
 def _on(binfmt: Path) -> bool:
-    return (binfmt / "status").read_text().strip() == "enabled"
+    return (binfmt / "status").read_text(encoding="ascii").strip() == "enabled"
 
 
 def _serves(entry: str) -> bool:

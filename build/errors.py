@@ -196,6 +196,12 @@ class ImageBuildError(BuildError):
     exit_code = 51
 
 
+class ReproduceError(BuildError):
+    """A build did not give the image that was recorded of the same inputs; or nothing was recorded of them."""
+
+    exit_code = 52
+
+
 class SmokeError(BuildError):
     """The image runs but a check of it failed (or was skipped under ``--require-gpu``)."""
 

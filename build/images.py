@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,8 @@ def facts(client: docker.DockerClient, name: str) -> ImageFacts | None:
     )
 
 
-def manifest(content: Path, digest: str) -> dict[str, Any]:
-    """An image's manifest (OCI image-spec, manifest.md) as the engine's content store holds it.
+def blob(content: Path, digest: str) -> dict[str, Any]:
+    """A manifest or a config (OCI image-spec, manifest.md and config.md) as the engine's content store holds it.
 
     ``content``: containerd's ``…content.v1.content/blobs``. Raises ``OSError`` or ``ValueError``.
     """
@@ -54,6 +55,19 @@ def compressed_layers(content: Path, digest: str) -> tuple[tuple[str, int], ...]
     Docker's API does not tell these sizes before Engine 28; empty where the store cannot be read.
     """
     try:
-        return tuple((layer["digest"], layer["size"]) for layer in manifest(content, digest)["layers"])
+        return tuple((layer["digest"], layer["size"]) for layer in blob(content, digest)["layers"])
     except (OSError, ValueError, KeyError):
         return ()
+
+
+def write_layout(content: Path, digest: str, folder: Path) -> None:
+    """Copy an image out of the engine's content store, as an OCI image layout (image-spec, image-layout.md)."""
+    made = blob(content, digest)
+    size = (content / digest.replace(":", "/")).stat().st_size
+    for name in (digest, made["config"]["digest"], *(layer["digest"] for layer in made["layers"])):
+        target = folder / "blobs" / name.replace(":", "/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(content / name.replace(":", "/"), target)
+    described = {"mediaType": made["mediaType"], "digest": digest, "size": size}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}), encoding="utf-8")
+    (folder / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}), encoding="utf-8")

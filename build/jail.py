@@ -31,9 +31,6 @@ KERNEL = ("proc", "sys", "dev")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
-    "LANG": "C.UTF-8",
-    "LC_ALL": "C.UTF-8",
-    "TZ": "UTC",
 }
 
 
@@ -41,7 +38,8 @@ ENVIRONMENT = {
 class Jail:
     """A root and what of the host is seen in it: ``tmpfs`` first, then ``binds``.
 
-    ``binds``: (host path, path in the root). ``tmpfs``: paths in the root. ``env``: added to :data:`ENVIRONMENT`.
+    ``binds``: (host path, path in the root). ``tmpfs``: paths in the root. ``env``: added to :data:`ENVIRONMENT` and
+    to the constants of :mod:`build.determinism`.
     ``writable``: whether the root itself may be written to.
     """
 
@@ -62,6 +60,11 @@ def command(jail: Jail, argv: Sequence[str], *, log: Path | None = None) -> list
     options += [f"--env={name}={value}" for name, value in jail.env]
     options += ["--writable"] if jail.writable else []
     options += [f"--log={log}"] if log else []
+    from build.determinism import ENVIRONMENT as CONSTANTS  # noqa: PLC0415 - not there where this file is the program
+    from build.determinism import UMASK  # noqa: PLC0415
+
+    options = [f"--env={name}={value}" for name, value in CONSTANTS.items()] + options
+    options += [f"--umask={UMASK:03o}"]
     # By file and isolated: no current folder, no user's packages; -B leaves no caches of root's in the checkout.
     return [sys.executable, "-I", "-B", __file__, f"--root={jail.root}", *options, "--", *argv]
 
@@ -74,13 +77,14 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--tmpfs", action="append", default=[], metavar="DST")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--log", type=Path, metavar="FILE", help="leave the program running, its output goes here")
+    parser.add_argument("--umask", type=lambda text: int(text, 8), default=0o022, metavar="OCTAL")
     parser.add_argument("--writable", action="store_true", help="let the program write to the root itself")
     parser.add_argument("argv", nargs="+", metavar="-- program …")
     args = parser.parse_args(argv)
     binds = tuple((Path(source), target) for source, _, target in (bind.rpartition(":") for bind in args.bind))
     jail = Jail(root=args.root, binds=binds, tmpfs=tuple(args.tmpfs), writable=args.writable)
     added = dict(item.partition("=")[::2] for item in args.env)
-    os.umask(0o022)
+    os.umask(args.umask)
     try:
         _detach(args.log) if args.log else _stay_above()
         enter(jail)
@@ -92,14 +96,14 @@ def main(argv: Sequence[str]) -> None:
 def _stay_above() -> None:
     """Go on as the first process of a process namespace, ended when we are, as we are when who started us ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _libc("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
-    _libc("unshare", CLONE_NEWPID)
+    libc("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
+    libc("unshare", CLONE_NEWPID)
     child = os.fork()
     if child:
         status = os.waitpid(child, 0)[1]
         code = os.waitstatus_to_exitcode(status)
         os._exit(code if code >= 0 else 128 - code)
-    _libc("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    libc("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
 
 
 def _detach(log: Path) -> None:
@@ -117,24 +121,24 @@ def _detach(log: Path) -> None:
 
 def enter(jail: Jail) -> None:
     """Make ``jail`` the root of this process. Raises ``OSError`` (as for one who is not root)."""
-    _libc("unshare", CLONE_NEWNS)
-    _mount(None, "/", MS_REC | MS_PRIVATE)
+    libc("unshare", CLONE_NEWNS)
+    mount(None, "/", MS_REC | MS_PRIVATE)
     root = os.path.realpath(jail.root)
-    _mount(root, root, MS_BIND)
+    mount(root, root, MS_BIND)
     for name in KERNEL:
-        _mount(f"/{name}", _point(root, name, like="/"), MS_BIND | MS_REC)
+        mount(f"/{name}", _point(root, name, like="/"), MS_BIND | MS_REC)
     if os.getpid() == 1:
         with contextlib.suppress(OSError):  # refused where parts of /proc are hidden, as in containers
-            _mount("proc", os.path.join(root, "proc"), 0, kind="proc")
+            mount("proc", os.path.join(root, "proc"), 0, kind="proc")
     for target in jail.tmpfs:
-        _mount("tmpfs", _point(root, target, like="/"), 0, kind="tmpfs", data="mode=1777")
+        mount("tmpfs", _point(root, target, like="/"), 0, kind="tmpfs", data="mode=1777")
     for source, target in jail.binds:
-        _mount(os.fspath(source), _point(root, target, like=os.fspath(source)), MS_BIND | MS_REC)
+        mount(os.fspath(source), _point(root, target, like=os.fspath(source)), MS_BIND | MS_REC)
     if not jail.writable:
-        _mount(None, root, MS_REMOUNT | MS_BIND | MS_RDONLY)
+        mount(None, root, MS_REMOUNT | MS_BIND | MS_RDONLY)
     os.chdir(root)
     _pivot_root(".", ".")  # the old root lies on the new one: pivot_root(2), "pivot_root(".", ".")"
-    _libc("umount2", b".", MNT_DETACH)
+    libc("umount2", b".", MNT_DETACH)
     os.chdir("/")
 
 
@@ -159,8 +163,9 @@ def _point(root: str, target: str, *, like: str) -> str:
     return missing[0] if missing else place
 
 
-def _mount(source: str | None, target: str, flags: int, *, kind: str | None = None, data: str | None = None) -> None:
-    _libc("mount", _bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data))
+def mount(source: str | None, target: str, flags: int, *, kind: str | None = None, data: str | None = None) -> None:
+    """The system call of that name; ``OSError`` where it fails."""
+    libc("mount", _bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data))
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -168,12 +173,12 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def _pivot_root(new: str, old: str) -> None:
-    _libc("syscall", ctypes.c_long(PIVOT_ROOT[os.uname().machine]), os.fsencode(new), os.fsencode(old))
+    libc("syscall", ctypes.c_long(PIVOT_ROOT[os.uname().machine]), os.fsencode(new), os.fsencode(old))
 
 
-def _libc(name: str, *arguments: object) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
+def libc(name: str, *arguments: object) -> None:
+    """Call a function of the C library that answers 0 where it went well; ``OSError`` where it did not."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}", repr(arguments[0]))
 

@@ -163,7 +163,7 @@ def _start(store: Path, where: Places, tools: Path, network: Mapping[str, str]) 
     etc = where.home / "etc"
     etc.mkdir(parents=True, exist_ok=True)
     uid, gid = (int(os.environ.get(name, own)) for name, own in (("SUDO_UID", os.getuid()), ("SUDO_GID", os.getgid())))
-    (etc / "daemon.json").write_text(json.dumps(daemon_json(where, gid), indent=1) + "\n")
+    (etc / "daemon.json").write_text(json.dumps(daemon_json(where, gid), indent=1) + "\n", encoding="utf-8")
     data = where.home / "data"
     _as_root(["mkdir", "-p", str(data), str(where.run)])
     # The socket is as good as root: its folder is its user's alone, whoever else is in the socket's group.
@@ -178,8 +178,8 @@ def _start(store: Path, where: Places, tools: Path, network: Mapping[str, str]) 
     ]
     box = jail.Jail(root=tools, binds=tuple(binds), tmpfs=("/tmp", "/run", "/opt"), env=tuple(network.items()))  # noqa: S108
     argv = ["dockerd", "--config-file=/etc/docker/daemon.json", f"--pidfile={where.pid_file}"]
-    where.log.write_text("")
-    where.root_file.write_text(str(tools))
+    where.log.write_bytes(b"")
+    where.root_file.write_bytes(os.fsencode(tools))
     _as_root(jail.command(box, argv, log=where.log))
 
 
@@ -218,7 +218,7 @@ def _ready(where: Places) -> Engine:
 
 def _tail(log: Path) -> str:
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     return "\n".join(f"       {line}" for line in lines[-LOG_LINES:])
@@ -248,7 +248,7 @@ def _signal(pids: Sequence[int], sign: signal.Signals) -> None:
 def _daemon(where: Places) -> int | None:
     """The daemon's pid, if the process that its pid file names is really it (pids are used again)."""
     try:
-        pid = int(where.pid_file.read_text())
+        pid = int(where.pid_file.read_bytes())
     except PermissionError as error:
         raise EngineError(
             "the private engine of this store is another user's",
@@ -262,7 +262,7 @@ def _daemon(where: Places) -> int | None:
 
 def _has_root(where: Places) -> bool:
     try:
-        return Path(where.root_file.read_text()).is_dir()
+        return os.path.isdir(where.root_file.read_bytes())
     except OSError:
         return False
 

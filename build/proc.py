@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from build.determinism import ENVIRONMENT
 from build.errors import BuildError, CommandError, EngineError, SpaceError
 
 Arg = str | os.PathLike[str]
@@ -47,11 +48,7 @@ def base_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "PATH": os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         "HOME": os.environ.get("HOME", "/"),
         "TERM": os.environ.get("TERM", "dumb"),
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        **ENVIRONMENT,
     }
     if "TMPDIR" in os.environ:
         env["TMPDIR"] = os.environ["TMPDIR"]
@@ -124,7 +121,7 @@ def run(
             stdin=None if stdin is not None else subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             check=False,
             timeout=timeout,

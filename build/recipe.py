@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from build import lockfile, metadata, requirements, requireslock, rootfs, roots, series, store, wheels
+from build import determinism, lockfile, metadata, requirements, requireslock, rootfs, roots, series, store, wheels
 from build.canonical import digest, tree_sha256
 from build.errors import LockError
 from build.layers import LayerPlan, plan_layers
@@ -126,6 +126,7 @@ def dockerfile(job: Job, *, chain: str) -> str:
         cuda_layer=cuda,
         env=image_env(job.lock.python, cuda=bool(cuda)),
         labels=labels(job, chain),
+        arguments=determinism.step_arguments(),
     )
     return render(job.settings.repo / "dockerfiles", page)
 

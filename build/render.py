@@ -16,7 +16,7 @@ class Page:
     """What the templates show.
 
     ``patched``: the distributions with patched files, a layer each. ``cuda_layer``: the layer that holds the CUDA
-    toolkit, or none.
+    toolkit, or none. ``arguments``: what the steps find in their environment.
     """
 
     target: str
@@ -30,6 +30,7 @@ class Page:
     cuda_layer: str
     env: Mapping[str, str]
     labels: Mapping[str, str]
+    arguments: Mapping[str, str]
 
 
 def cuda_layer(layers: Sequence[LayerPlan]) -> str:

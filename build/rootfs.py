@@ -18,6 +18,7 @@ from build import jail, proc, unpack
 from build import store as stores
 from build.canonical import digest
 from build.console import step
+from build.determinism import ENVIRONMENT, UMASK
 from build.models import DebSet
 
 FORM = 1  # counts changes of the recipe that the values below and the hook do not show
@@ -38,7 +39,7 @@ WORK_BYTES = 3_000_000_000
 def rootfs_id(debset: DebSet) -> str:
     """The id of the root file system that these packages make."""
     steps = [line for line in HOOK.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    recipe = [FORM, EXCLUDED, INCLUDED, steps]
+    recipe = [FORM, EXCLUDED, INCLUDED, steps, dict(ENVIRONMENT), UMASK]
     debs = sorted(deb.sha256 for deb in debset.debs)
     return digest({"recipe": recipe, "debs": debs, "epoch": debset.epoch, "suite": debset.suite, "arch": debset.arch})
 
@@ -95,7 +96,7 @@ def _is_elf(path: Path) -> bool:
 def _make(store: Path, debset: DebSet, made: Path, *, tools: Path, native: Sequence[str], verbose: bool) -> None:
     with stores.scratch(store, f"rootfs-{debset.root}") as work:
         _prepare(store, debset, work)
-        (work / "native").write_text("".join(f"{name}\n" for name in native))
+        (work / "native").write_text("".join(f"{name}\n" for name in native), encoding="utf-8")
         box = jail.Jail(
             root=tools,
             binds=((work, "/mnt"),),
@@ -147,13 +148,14 @@ def _prepare(store: Path, debset: DebSet, work: Path) -> None:
     (repo / "Release").write_text(  # mmdebstrap finds the essential packages of a suite by its name
         f"Suite: {debset.suite}\nCodename: {debset.suite}\nArchitectures: {debset.arch}\n"
         "Date: Thu, 01 Jan 1970 00:00:00 UTC\n"
-        f"SHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n"
+        f"SHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n",
+        encoding="utf-8",
     )
     expected = sorted(f"{deb.name} {deb.version} {deb.arch} installed\n" for deb in debset.debs)
-    (work / "expected").write_text("".join(expected))
+    (work / "expected").write_text("".join(expected), encoding="utf-8")
     options = [f"--path-exclude={path}\n" for path in EXCLUDED] + [f"--path-include={path}\n" for path in INCLUDED]
-    (work / "first").write_text("".join(first))
-    (work / "exclude").write_text("".join(options))
+    (work / "first").write_text("".join(first), encoding="utf-8")
+    (work / "exclude").write_text("".join(options), encoding="utf-8")
     shutil.copyfile(HOOK, work / "hook.sh")
     (work / "hook.sh").chmod(0o755)
 

@@ -179,7 +179,7 @@ def _finish(root: Path) -> None:
         if source.is_file():
             shutil.copyfile(source, target)
         elif not target.exists():
-            target.write_text(text)
+            target.write_text(text, encoding="utf-8")
         target.chmod(0o644)
     for name, to in LINKS.items():
         link = root / name

@@ -6,11 +6,11 @@ from pathlib import Path
 import build
 
 PACKAGE = Path(build.__file__).parent
-FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
+FOUNDATION = {"canonical", "console", "determinism", "errors", "jail", "models", "proc", "settings", "store"}
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
-    "assemble", "bases", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
-    "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps",
+    "assemble", "bases", "elsewhere", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
+    "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps", "workplace",
 }  # fmt: skip
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.

@@ -10,8 +10,8 @@ from build.results import LayerResult, Result
 
 LAYERS = tuple(LayerResult(diff_id=f"sha256:{n:064}", digest=f"sha256:{n + 9:064}", size=n) for n in range(3))
 RESULT = Result(
-    target="tiny", chain_id="c" * 64, engine="docker.io 1", rootfs="r" * 64, config="sha256:c", manifest="sha256:m",
-    layers=LAYERS,
+    target="tiny", chain_id="c" * 64, engine="docker.io 1", buildkit="v0.13", rootfs="r" * 64, config="sha256:c",
+    canonical_config="k" * 64, manifest="sha256:m", layers=LAYERS,
 )  # fmt: skip
 
 
@@ -46,7 +46,30 @@ def test_another_number_of_layers_and_another_rootfs_are_named():
     assert [text.split(":")[0] for text in found] == ["rootfs", "3 layers were recorded, 2 are here"]
 
 
-def test_manifests_are_compared_for_the_same_engine_only():
-    other = replace(RESULT, manifest="sha256:n")
-    assert len(results.differences(RESULT, other)) == 1
-    assert results.differences(RESULT, replace(other, engine="docker.io 2")) == []
+@pytest.mark.parametrize("other", [{"engine": "docker.io 2"}, {"buildkit": "v0.14"}])
+def test_manifests_are_compared_for_the_same_buildkit_only(other):
+    found = replace(RESULT, manifest="sha256:n")
+    assert len(results.differences(RESULT, found)) == 1
+    found = replace(found, **other)
+    assert results.differences(RESULT, found) == []
+    assert "the same diff ids and canonical configuration; " in results.held(RESULT, found)
+
+
+def test_another_configuration_is_another_image_whatever_built_it():
+    found = replace(RESULT, canonical_config="l" * 64, engine="docker.io 2", manifest="sha256:n")
+    assert [text.split(":")[0] for text in results.differences(RESULT, found)] == ["configuration"]
+
+
+def test_an_engine_that_does_not_show_the_configuration_is_believed_no_more_than_it_shows():
+    found = replace(RESULT, canonical_config="", config="", engine="Docker Engine 28", manifest="sha256:n")
+    assert results.differences(RESULT, found) == []
+    assert "does not show" in results.held(RESULT, found)
+    assert "equal to the byte" in results.held(RESULT, replace(found, manifest=RESULT.manifest))
+
+
+def test_the_canonical_configuration_leaves_out_what_buildkit_says_of_itself_and_nothing_else():
+    config = {"os": "linux", "config": {"Env": ["A=1", "B=2"]}, "rootfs": {"diff_ids": ["sha256:0"]}}
+    same = {**config, "history": [{"created_by": "RUN"}], "moby.buildkit.buildinfo.v1": "e30="}
+    assert results.canonical_config(same) == results.canonical_config(config)
+    others = [{**config, "os": "wasi"}, {**config, "config": {"Env": ["B=2", "A=1"]}}, {**config, "mobyx": 1}]
+    assert len({results.canonical_config(item) for item in [config, *others]}) == 4

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 from build import assemble, buildx, emulation, engine, host, recipe, results, steps, store
 from build.console import human_bytes, say, step, warn
-from build.errors import ImageBuildError, UsageError
+from build.errors import ImageBuildError, LockError, NewerLockError, ReproduceError, UsageError
 from build.models import Built, Engine, Settings
 from build.settings import add_target_argument
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="SPEC", help="where the image goes, as buildx --output (default: the engine's store)"
     )
     parser.add_argument("--record", action="store_true", help="note what it gave in lock/results/, to compare with")
+    parser.add_argument("--expect", action="store_true", help="fail unless it is the image that lock/results/ holds")
     parser.add_argument("--no-cache", action="store_true", help="let BuildKit reuse nothing")
 
 
@@ -36,11 +37,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             why="a builder of its own has no image store that we could look into",
             todo="say where the image goes, as buildx does: --output type=oci,dest=image.tar, or type=registry,name=…",
         )
-    if args.record and args.output:
+    if (args.record or args.expect) and args.output:
         raise UsageError(
-            "--record needs the image in the engine, and --output sends it elsewhere",
+            "--record and --expect need the image in the engine, and --output sends it elsewhere",
             todo="build it once without --output",
         )
+    if args.record and args.expect:
+        raise UsageError("--expect compares with what --record would write over", todo="give one of the two")
     job = steps.load(settings, args.target)
     chain = recipe.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"):
@@ -48,8 +51,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         known = assemble.read_built(settings.store, job.name)
         anew = args.output or args.no_cache
         if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
-            if args.record:
-                note(job, chosen, known)
+            settle(args, job, chosen, known, fresh=False)
             return tell(settings, known, start, fresh=False)
         contexts = prepare(job, chain, known)
         request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
@@ -59,10 +61,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if args.output:
             return 0
         built = assemble.record(job, chosen, engine.client(chosen), chain, metadata)
-        if args.record:
-            note(job, chosen, built)
-        else:
-            compare(job, chosen, built)
+        settle(args, job, chosen, built, fresh=True)
     return tell(settings, built, start, fresh=True)
 
 
@@ -90,27 +89,60 @@ def image(job: steps.Job, buildx_argv: list[str], env: dict[str, str], request: 
         raise
 
 
-def note(job: steps.Job, chosen: Engine, built: Built) -> None:
-    """Write down what the build gave; what a build of the same inputs gave before and differs is said."""
-    found = assemble.result(job, chosen, engine.client(chosen), built)
-    recorded = results.read(job.settings.repo, job.name)
+def settle(args: argparse.Namespace, job: steps.Job, chosen: Engine, built: Built, *, fresh: bool) -> None:
+    """Record what was built, demand that it is what was recorded, or say how a fresh build compares."""
+    if not (args.record or args.expect or fresh):
+        return
+    if args.record and not chosen.private:
+        raise UsageError(
+            "only a build by the private engine can be recorded",
+            why=f"the engine at {chosen.url} does not show the bytes that it holds",
+            todo="run it where no other engine answers (`nox -s engine -- up`, with DOCKER_HOST unset)",
+        )
+    named = replace(chosen, buildkit=engine.buildkit_version(chosen, job.settings))
+    found = assemble.result(job, named, engine.client(chosen), built)
+    recorded = recorded_before(job, rewrite=args.record)
     if recorded is not None and recorded.chain_id == found.chain_id:
-        for text in results.differences(recorded, found):
-            warn(f"{job.name} is not what was recorded of the same inputs: {text}")
-    if results.write(job.settings.repo, found):
+        compare(recorded, found, expected=args.expect)
+    elif args.expect:
+        raise nothing_to_expect(job.name, recorded, found)
+    if args.record and results.write(job.settings.repo, found):
         say(f"noted in {results.path_of(job.settings.repo, job.name).relative_to(job.settings.repo)}")
 
 
-def compare(job: steps.Job, chosen: Engine, built: Built) -> None:
-    """Say whether a fresh build is what was recorded of the same inputs, where both can be known."""
-    recorded = results.read(job.settings.repo, job.name)
-    if recorded is None or recorded.chain_id != built.chain_id or not chosen.private:
-        return
-    found = results.differences(recorded, assemble.result(job, chosen, engine.client(chosen), built))
-    for text in found:
-        warn(f"{job.name} is not what was recorded of the same inputs: {text}")
-    if not found:
-        say("the same image as recorded in lock/results/")
+def recorded_before(job: steps.Job, *, rewrite: bool) -> results.Result | None:
+    """The recorded result. One that an older version wrote, or a hand, may be written over."""
+    try:
+        return results.read(job.settings.repo, job.name)
+    except LockError as error:
+        if rewrite and not isinstance(error, NewerLockError):
+            return None
+        raise
+
+
+def compare(recorded: results.Result, found: results.Result, *, expected: bool) -> None:
+    """Say how far a build is what was recorded of the same inputs; what it is not is an error where that was asked."""
+    faults = results.differences(recorded, found)
+    if not faults:
+        say(f"as recorded in lock/results/: {results.held(recorded, found)}")
+    elif expected:
+        raise ReproduceError(
+            f"{found.target} is not what was recorded of the same inputs",
+            why="\n       ".join(faults),
+            todo=f"nox -s reproduce -- --target {found.target} builds it from nothing: which of the two is it?",
+        )
+    for text in faults:
+        warn(f"{found.target} is not what was recorded of the same inputs: {text}")
+
+
+def nothing_to_expect(target: str, recorded: results.Result | None, found: results.Result) -> ReproduceError:
+    """The error where nothing was recorded of these inputs."""
+    was = f"chain id {recorded.chain_id[:12]} is recorded, and this" if recorded else "nothing is recorded, and this"
+    return ReproduceError(
+        f"lock/results/ does not say what {target} should be",
+        why=f"{was} is {found.chain_id[:12]}",
+        todo=f"what enters the image was changed: `nox -s build -- --record --target {target}`, and commit the result",
+    )
 
 
 def tell(settings: Settings, built: Built, start: float, *, fresh: bool) -> int:

@@ -13,12 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import BUILDER, NATIVE, RELEASED, VENV, entries, settle, site_packages
+from layer import BUILDER, NATIVE, RELEASED, VENV, begin, entries, settle, site_packages
 
 CACHE = VENV / ".uv"  # on the venv's own file system: uv links from it
 
@@ -30,12 +31,12 @@ os.execv({NATIVE[0]!r}, [*{NATIVE!r}, "--argv0", "{VENV}/bin/python", "{BUILDER}
 """
 
 
-def main(folder: Path, python: str, platform: str) -> None:
+def main(folder: Path, python: str, platform: str, env: Mapping[str, str]) -> None:
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     before = entries()
     own = pose(python)
     for step in plan["steps"]:
-        install(step, folder, python, platform)
+        install(step, folder, python, platform, env)
     site = site_packages(python)
     for path in [*own, VENV / ".lock"]:
         path.unlink(missing_ok=True)
@@ -63,7 +64,7 @@ def pose(python: str) -> list[Path]:
     return [interpreter, config]
 
 
-def install(step: list[dict[str, str]], folder: Path, python: str, platform: str) -> None:
+def install(step: list[dict[str, str]], folder: Path, python: str, platform: str, env: Mapping[str, str]) -> None:
     """One ``uv pip install`` of exact, hashed wheels from the folder."""
     requirements = "".join(f"{w['name']}=={w['version']} --hash=sha256:{w['sha256']}\n" for w in step)
     command: list[Any] = [
@@ -72,7 +73,7 @@ def install(step: list[dict[str, str]], folder: Path, python: str, platform: str
         "--python-platform", platform, "--no-index", "--find-links", folder, "--no-deps", "--require-hashes",
         "--link-mode", "hardlink", "--requirements", "-",
     ]  # fmt: skip
-    env = {"HOME": "/mnt", "TZ": "UTC", "LC_ALL": "C", "LD_LIBRARY_PATH": NATIVE[2], "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**env, "HOME": "/mnt", "LD_LIBRARY_PATH": NATIVE[2]}
     subprocess.run(command, check=True, env=env, input=requirements.encode())
 
 
@@ -93,5 +94,4 @@ def disown(info: Path, paths: set[str]) -> None:
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], begin())

@@ -10,9 +10,8 @@ import os
 import stat
 from pathlib import Path
 
-# Files in layers carry one fixed time, so that a layer's bytes depend on its content alone and not on the target
-# that it is built for: 1980-01-01T00:00:00Z, the least time that a zip archive (and so a wheel) can say.
-LAYER_TIME = 315532800
+# The constants of every build, as the Dockerfile's ARG sets them (build/determinism.py): none has a default here.
+CONSTANTS = ("LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "TZ")
 
 ROOT = Path("/opt")  # all that the steps add is below it
 VENV = ROOT / "venv"
@@ -21,6 +20,12 @@ RELEASED = SPARK / "released"  # dist-info of patched distributions, as their wh
 
 BUILDER = Path("/mnt/builder")
 NATIVE = [f"{BUILDER}/ld.so", "--library-path", f"{BUILDER}/lib.native"]
+
+
+def begin() -> dict[str, str]:
+    """Take on the umask of every build; the environment for programs that a step runs. An error without constants."""
+    os.umask(int(os.environ["UMASK"], 8))
+    return {name: os.environ[name] for name in CONSTANTS}
 
 
 def site_packages(python: str) -> Path:
@@ -41,9 +46,10 @@ def settle(before: set[str]) -> None:
     added = entries() - before
     if bytecode := sorted(path for path in added if path.endswith(".pyc")):
         raise SystemExit(f"bytecode in a layer: {bytecode[0]}")
+    moment = int(os.environ["LAYER_TIME"])
     around = {os.fspath(parent) for path in added for parent in Path(path).parents if ROOT in (parent, *parent.parents)}
     for path in sorted(added | around, reverse=True):
         mode = os.lstat(path).st_mode
         if not stat.S_ISLNK(mode):
             os.chmod(path, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
-        os.utime(path, (LAYER_TIME, LAYER_TIME), follow_symlinks=False)
+        os.utime(path, (moment, moment), follow_symlinks=False)

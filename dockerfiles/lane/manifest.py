@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import SPARK, entries, settle
+from layer import SPARK, begin, entries, settle
 
 
 def main(manifest: Path) -> None:
@@ -24,5 +24,5 @@ def main(manifest: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
+    begin()
     main(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import SPARK, VENV, entries, settle, site_packages
+from layer import SPARK, VENV, begin, entries, settle, site_packages
 
 TOOLKIT = Path("nvidia/cu13")  # where NVIDIA's CUDA 13 wheels put bin, include, lib and nvvm
 
@@ -61,5 +61,5 @@ def toolkit(site: Path, stub: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
+    begin()
     main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import RELEASED, entries, settle, site_packages
+from layer import RELEASED, begin, entries, settle, site_packages
 
 REQUIRES = "Requires-Dist: "
 
@@ -86,5 +86,5 @@ def field(metadata: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
+    begin()
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4])
