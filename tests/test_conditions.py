@@ -18,7 +18,9 @@ def test_all_is_every_condition_of_the_help_in_its_order():
     assert conditions.chosen("order, path,tz") == ("path", "tz", "order")
 
 
-@pytest.mark.parametrize(("text", "says"), [("unmask", "did you mean 'umask'?"), ("all,tz", "all, or some of"), ("", "")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("unmask", "did you mean 'umask'?"), ("all,tz", "all, or some of"), ("", "")]
+)
 def test_what_is_no_condition_is_an_error_that_names_them(text, says):
     with pytest.raises(UsageError) as caught:
         conditions.chosen(text)

@@ -86,7 +86,11 @@ def content(folder):
         (folder / "sha256" / name).write_bytes(data)
         return {"digest": f"sha256:{name}", "size": len(data)}
 
-    made = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": blob(b"{}"), "layers": [blob(b"layer")]}
+    made = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(b"{}"),
+        "layers": [blob(b"layer")],
+    }
     return blob(json.dumps(made).encode())["digest"]
 
 

@@ -19,13 +19,13 @@ def _no_root(tmp_path, monkeypatch):
 @pytest.mark.programs("rm", "mkdir")
 def test_a_workplace_is_gone_afterwards_whatever_happens(tmp_path):
     for fails in (False, True):
-        with contextlib.suppress(FileNotFoundError):
-            with workplace.opened(tmp_path / "store", tmp_path, size=1, disk=False) as there:
-                assert there.work.is_dir()
-                assert there.point.is_dir()
-                assert there.disk == ""
-                if fails:
-                    (tmp_path / "missing").read_bytes()
+        made = workplace.opened(tmp_path / "store", tmp_path, size=1, disk=False)
+        with contextlib.suppress(FileNotFoundError), made as there:
+            assert there.work.is_dir()
+            assert there.point.is_dir()
+            assert there.disk == ""
+            if fails:
+                (tmp_path / "missing").read_bytes()
         assert list((tmp_path / "store/scratch").iterdir()) == []
         assert list((tmp_path / "points").iterdir()) == []
 
@@ -33,7 +33,11 @@ def test_a_workplace_is_gone_afterwards_whatever_happens(tmp_path):
 @pytest.mark.programs("rm", "mkdir")
 def test_leftovers_of_killed_runs_are_swept_and_living_ones_stay(tmp_path):
     scratch = tmp_path / "store/scratch"
-    dead, living, other = scratch / "reproduce-999999999-x", scratch / f"reproduce-{os.getpid()}-y", scratch / "tree-1-z"
+    dead, living, other = (
+        scratch / "reproduce-999999999-x",
+        scratch / f"reproduce-{os.getpid()}-y",
+        scratch / "tree-1-z",
+    )
     for folder in (dead, living, other):
         folder.mkdir(parents=True)
     (dead / "plan").write_text("half a pl")
