@@ -179,7 +179,7 @@ def result(job: steps.Job, engine: Engine, client: docker.DockerClient, built: B
     return results.Result(
         target=job.name,
         chain_id=built.chain_id,
-        engine=_builder(job) if engine.private else f"Docker Engine {engine.version}",
+        engine=private_engine(job) if engine.private else f"Docker Engine {engine.version}",
         buildkit=engine.buildkit,
         rootfs=file_sha256(rootfs.place(job.settings.store, job.rootfs)),
         config=config,
@@ -189,7 +189,7 @@ def result(job: steps.Job, engine: Engine, client: docker.DockerClient, built: B
     )
 
 
-def _builder(job: steps.Job) -> str:
+def private_engine(job: steps.Job) -> str:
     """The package of the private engine, whose BuildKit does not tell a version: the package's source fixes it."""
     version = next(deb.version for deb in job.tools.debs if deb.name == "docker.io")
     return f"docker.io {results.source_version(version)}"

@@ -9,7 +9,7 @@ PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"canonical", "console", "determinism", "errors", "jail", "models", "proc", "settings", "store"}
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
-    "assemble", "bases", "elsewhere", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
+    "assemble", "bases", "elsewhere", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources", "otherhost",
     "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps", "workplace",
 }  # fmt: skip
 

@@ -60,10 +60,10 @@ def test_a_difference_is_an_error_that_says_how_it_is_explained(settings, capsys
 
 def test_a_differing_image_takes_the_place_of_the_one_that_was_kept_before(tmp_path):
     made = plan(tmp_path)
-    assert reproduce.keep(made, tmp_path / "out/tiny") is None
+    assert reproduce.keep(made.image, tmp_path / "out/tiny") is None
     for number in (1, 2):
         (made.image / "blobs").mkdir(parents=True, exist_ok=True)
         (made.image / "blobs" / f"b{number}").write_text("x")
-        assert reproduce.keep(made, tmp_path / "out/tiny") == tmp_path / "out/tiny"
+        assert reproduce.keep(made.image, tmp_path / "out/tiny") == tmp_path / "out/tiny"
         (made.image / "blobs" / f"b{number}").unlink()
     assert [path.name for path in (tmp_path / "out/tiny/blobs").iterdir()] == ["b2"]

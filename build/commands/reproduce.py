@@ -3,6 +3,9 @@
 A copy of this clone builds in another place, by a private engine that has never built anything, out of copies of the
 locked files, without a network. --vary says what else is different there. What comes out must be the recorded image;
 where it is not, it is kept and `nox -s diff` explains the difference.
+
+--machine arm64 builds as an arm64 machine does instead: its Python, uv, git, mmdebstrap, buildx run our code, emulated
+here (ten minutes for `tiny`, hours for a whole target); the kernel and the engine stay this machine's.
 """
 
 from __future__ import annotations
@@ -15,10 +18,25 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from build import assemble, conditions, console, elsewhere, host, proc, recipe, results, rootfs, steps, workplace
+from build import (
+    assemble,
+    conditions,
+    console,
+    elsewhere,
+    host,
+    otherhost,
+    proc,
+    recipe,
+    results,
+    rootfs,
+    roots,
+    steps,
+    store,
+    workplace,
+)
 from build.conditions import Varied
 from build.console import human_bytes, say, step
-from build.errors import ReproduceError
+from build.errors import ReproduceError, UsageError
 from build.models import Settings
 from build.settings import add_target_argument
 
@@ -28,7 +46,8 @@ ROOTS_BYTES = 2_000_000_000  # the tools root and the builder root, unpacked
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_argument(parser)
     names = ",".join(conditions.NAMES)
-    parser.add_argument("--vary", metavar="LIST", default="all", help=f"some of {names} (default: %(default)s)")
+    parser.add_argument("--vary", metavar="LIST", help=f"some of {names} (default: all)")
+    parser.add_argument("--machine", choices=["arm64"], help="build as that machine does, emulated; no --vary")
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="where an image that differs is kept (default: out/reproduce/TARGET)"
     )
@@ -37,9 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Reproduce one target. Raises :class:`ReproduceError` with every difference."""
     start = time.monotonic()
-    names = conditions.chosen(args.vary)
+    if args.machine and args.vary:
+        raise UsageError("--machine varies the machine, and nothing else", todo="leave out --vary, or --machine")
+    names = conditions.chosen(args.vary or "all")
     job = steps.load(settings, args.target)
     recorded = expected(job)
+    if args.machine:
+        return as_machine(args, job, recorded, start)
     steps.fetch_all(job)
     blobs = tuple(item.sha256 for item in steps.all_files(job))
     size = bytes_needed(job)
@@ -52,8 +75,30 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         with step(f"build {job.name} from nothing, elsewhere ({', '.join(names)}; up to {human_bytes(size)} of disk)"):
             found = build(plan, there.work / "plan", settings)
         faults = results.differences(recorded, found)
-        kept = keep(plan, args.output or settings.repo / "out" / "reproduce" / job.name) if faults else None
+        kept = keep(plan.image, folder(args, job)) if faults else None
     return tell(settings, recorded, found, varied, kept, round(time.monotonic() - start, 1))
+
+
+def as_machine(args: argparse.Namespace, job: steps.Job, recorded: results.Result, start: float) -> int:
+    """Build as another machine does, out of an exported folder, and compare."""
+    settings, machine = job.settings, args.machine
+    if machine == roots.host_architecture():
+        raise UsageError(f"this machine is {machine}: nothing is to be emulated", todo="leave out --machine")
+    with store.scratch(settings.store, "machine") as work:
+        argv = ["fetch", "--export", str(work / "exported"), "--machine", machine, "--python", job.lock.python]
+        with step(f"export what {machine} machines build {job.name} from"):
+            program = [sys.executable, "-m", "build", *argv, "--target", job.name, "--store", str(settings.store)]
+            proc.run(program, cwd=settings.repo, env=proc.network_env(), verbose=settings.verbose)
+        found = otherhost.build(settings, job.name, machine, work / "there", work / "exported")
+        faults = results.differences(recorded, found)
+        kept = keep(otherhost.image(work / "there"), folder(args, job)) if faults else None
+    varied = Varied(name="machine", here=roots.host_architecture(), there=f"{machine}, but for kernel and engine")
+    return tell(settings, recorded, found, (varied,), kept, round(time.monotonic() - start, 1))
+
+
+def folder(args: argparse.Namespace, job: steps.Job) -> Path:
+    """Where an image that differs is kept."""
+    return args.output or job.settings.repo / "out" / "reproduce" / job.name
 
 
 def bytes_needed(job: steps.Job) -> int:
@@ -94,14 +139,14 @@ def build(plan: elsewhere.Plan, path: Path, settings: Settings) -> results.Resul
     return found
 
 
-def keep(plan: elsewhere.Plan, target: Path) -> Path | None:
+def keep(image: Path, target: Path) -> Path | None:
     """Keep the image that came out, an OCI image layout; its folder."""
-    if not plan.image.is_dir():
+    if not image.is_dir():
         return None
     if target.exists():
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(plan.image, target, copy_function=shutil.copyfile)
+    shutil.copytree(image, target, copy_function=shutil.copyfile)
     return target
 
 

@@ -36,7 +36,7 @@ class Ended:
 def verb(*arguments, repo=REPO, **environment):
     done = subprocess.run(
         [sys.executable, "-m", "build", *arguments],
-        cwd=repo, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=900,
+        cwd=repo, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=3600,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from build import private, results, workplace
+from build import private, results, roots, workplace
 from build.settings import REPO, default_store
 from tests.engine.test_build import verb
 
@@ -130,3 +130,12 @@ def test_everything_at_once_gives_the_recorded_image():
     assert "the same manifest" in told["held"]
     assert len(told["varied"]) == 9
     assert json.dumps(told)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(roots.host_architecture() == "arm64", reason="this machine is an arm64 one")
+def test_an_arm64_machine_makes_the_same_image():
+    ended = verb("reproduce", "--target", "tiny", "--machine", "arm64", "--json")
+    assert ended.status == 0, ended.err
+    assert ended.json["equal"] is True
+    assert "the same manifest" in ended.json["held"]
