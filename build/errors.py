@@ -84,7 +84,7 @@ class ResolveError(BuildError):
 
 
 class HashMismatchError(BuildError):
-    """Bytes that are not the locked ones; the bad file is gone by the time this is raised."""
+    """Bytes that are not what their hash says; a bad file of the store is gone by the time this is raised."""
 
     exit_code = 20
 
@@ -194,6 +194,12 @@ class ImageBuildError(BuildError):
     """BuildKit failed on a step of the rendered Dockerfile."""
 
     exit_code = 51
+
+
+class DifferentError(BuildError):
+    """`diff`: the two images are not the same; what differs was told."""
+
+    exit_code = 53
 
 
 class SmokeError(BuildError):

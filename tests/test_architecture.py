@@ -9,7 +9,7 @@ PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "store", "jail"}
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
-    "assemble", "bases", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
+    "assemble", "bases", "compared", "comparing", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
     "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps",
 }  # fmt: skip
 
@@ -30,6 +30,8 @@ EDGES = {
     "layers": {"wheels"},
     "lockfile": {"lockform"},
     "lockreport": {"intent"},
+    "diffreport": {"imagediff", "layertar", "ociimage"},
+    "imagediff": {"layertar", "ociimage"},
     "matrix": {"behaviours", "carry", "homes", "rebasing"},
     "metadata": {"receive"},
     "actions": {"lockform"},
