@@ -7,6 +7,7 @@ memory. Starting that box needs root.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +57,10 @@ def explain(root: Path, folder: Path, names: tuple[str, str], shown: tuple[str, 
 
     ``names``: the files' names in the folder, harmless ones; ``shown``: what the report calls them instead.
     """
-    box = jail.Jail(root=root, binds=((folder, INSIDE),), tmpfs=("/tmp",), env=(LIBRARY,))  # noqa: S108
     paths = [f"{INSIDE}/{name}" for name in names]
     limits = ["--text=-", "--no-progress", f"--max-text-report-size={REPORT_LIMIT}", f"--timeout={SECONDS // 2}"]
     limits += ["--max-diff-block-lines=200", f"--max-report-size={REPORT_LIMIT}"]
-    argv = ["python3", "-B", "-c", BOX, str(SECONDS), str(MEMORY), str(NOBODY)]
-    argv += ["python3", "-B", "/usr/bin/diffoscope", *limits, *paths]
-    command = proc.as_root(jail.command(box, argv), purpose="explaining two files by diffoscope")
+    command = boxed(root, folder, ["python3", "-B", "/usr/bin/diffoscope", *limits, *paths])
     done = proc.run(command, check=False, verbose=verbose)
     if done.returncode == TOO_LONG:
         return Told(note=f"diffoscope took longer than {SECONDS} s and was ended")
@@ -73,6 +71,14 @@ def explain(root: Path, folder: Path, names: tuple[str, str], shown: tuple[str, 
     for path, instead in zip(paths, shown, strict=True):
         text = text.replace(path, instead)
     return Told(text=text)
+
+
+def boxed(root: Path, folder: Path, argv: Sequence[str]) -> list[str]:
+    """How to run a program of ``root`` on what ``folder`` holds, seen at :data:`INSIDE`, and on nothing else."""
+    box = jail.Jail(root=root, binds=((folder, INSIDE),), tmpfs=("/tmp",), env=(LIBRARY,))  # noqa: S108
+    limits = [str(SECONDS), str(MEMORY), str(NOBODY)]
+    command = jail.command(box, ["python3", "-B", "-c", BOX, *limits, *argv])
+    return proc.as_root(command, purpose="explaining two files by diffoscope")
 
 
 def harmless_suffix(path: str) -> str:

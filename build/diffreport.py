@@ -108,9 +108,9 @@ def outline(report: Report, *, files: int | None) -> list[Line]:
     if diff.recompressed:
         was, now = (sum(pair[side].size for pair in diff.recompressed) for side in (0, 1))
         lines.append((0, f"compressed otherwise, with the same content: {_count(len(diff.recompressed), 'layer')}"))
-        lines += [
-            (1, f"layer {one.number} ({one.name}): {one.size} → {two.size} bytes") for one, two in diff.recompressed
-        ]
+        for one, two in diff.recompressed:
+            sizes = " → ".join(f"{side.size} bytes{f' ({side.packed})' if side.packed else ''}" for side in (one, two))
+            lines.append((1, f"layer {one.number}{f' ({one.name})' if one.name else ''}: {sizes}"))
         lines.append((1, f"in all {human_bytes(was)} → {human_bytes(now)}"))
     lines += [(0, f"written otherwise, which does not count: {text}") for text in diff.form]
     return [(depth, "\n".join(map(printable, text.split("\n") if depth == TOLD else [text]))) for depth, text in lines]

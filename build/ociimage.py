@@ -86,13 +86,17 @@ class _Part(io.RawIOBase):
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer. ``number`` counts from 1, the lowest; ``file``: its name in the source; ``name``: what made it."""
+    """A layer. ``number`` counts from 1, the lowest; ``file``: its name in the source; ``name``: what made it.
+
+    ``digest`` and ``size`` are of the bytes as they are kept and pulled, ``packed`` says how: zstd, gzip or not.
+    """
 
     number: int
     name: str
     diff_id: str
     digest: str
     size: int
+    packed: str = ""
     file: str = ""
 
 
@@ -156,8 +160,9 @@ def of_digest(name: str, source: Source, digest: str) -> Image:
     try:
         config_digest = str(document["config"]["digest"])
         config, config_size = _json_blob(source, config_digest, name)
-        rows = [(str(row["digest"]), int(row["size"])) for row in document["layers"]]
-        layers = _layers(config, [(digest, size, _file(digest)) for digest, size in rows])
+        rows = document["layers"]
+        files = [(str(row["digest"]), int(row["size"]), _file(str(row["digest"]))) for row in rows]
+        layers = _layers(config, files, [str(row.get("mediaType")) for row in rows])
     except (KeyError, TypeError, ValueError) as error:
         raise _no_image(name, f"{digest} is no manifest of an image ({error!r})") from error
     return Image(
@@ -194,14 +199,21 @@ def _of_old_save(name: str, source: Archive) -> Image:
     return Image(name=name, manifest="", config=config, config_digest=digest, layers=layers, source=source)
 
 
-def _layers(config: Mapping[str, Any], files: Sequence[tuple[str, int, str]]) -> tuple[Layer, ...]:
+def _layers(
+    config: Mapping[str, Any], files: Sequence[tuple[str, int, str]], media: Sequence[str] = ()
+) -> tuple[Layer, ...]:
+    """The layers of a config, given each one's digest, bytes and file, and its media type where that is known."""
     ids = [str(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
     made = [str(row.get("created_by") or row.get("comment") or "") for row in _filled(config)]
     names = made if len(made) == len(ids) else [""] * len(ids)
+    packed = [re.sub(r".*tar[.+]?", "", text) for text in media] or [""] * len(ids)
+    rows = zip(ids, files, names, packed, strict=True)
     return tuple(
-        Layer(number=number, name=step_name(step), diff_id=diff_id, digest=digest, size=size, file=file)
-        for number, (diff_id, (digest, size, file), step) in enumerate(zip(ids, files, names, strict=True), start=1)
-    )
+        Layer(
+            number=number, name=step_name(step), diff_id=diff_id, digest=digest, size=size, packed=packed, file=file
+        )
+        for number, (diff_id, (digest, size, file), step, packed) in enumerate(rows, start=1)
+    )  # fmt: skip
 
 
 def _filled(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -19,29 +18,42 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """``overhead``: bytes of B's manifest and config, 0 where they are not known; new wherever B is not A."""
+    """``overhead``: bytes of B's manifest and config, 0 where they are not known; new unless B is A (``same``)."""
 
     parts: tuple[Part, ...]
     overhead: int
+    same: bool
 
     @property
     def new(self) -> int:
-        return self.overhead + sum(part.size for part in self.parts if part.new)
+        return (0 if self.same else self.overhead) + sum(part.size for part in self.parts if part.new)
 
     @property
     def total(self) -> int:
         return self.overhead + sum(part.size for part in self.parts)
 
 
-def cost(here: Iterable[str], wanted: Sequence[tuple[str, str, int]], overhead: int = 0) -> Cost:
-    """From digests that are here to (name, digest, bytes) of each layer that is wanted, lowest first.
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """An image as a registry has it: its manifest's digest (empty where unknown), (name, digest, bytes) of layers."""
 
-    >>> cost(["sha256:a"], [("rootfs", "sha256:a", 7), ("ours", "sha256:b", 2)], 1).new
-    3
+    manifest: str
+    layers: tuple[tuple[str, str, int], ...]
+    overhead: int = 0
+
+
+def cost(here: Pulled, wanted: Pulled) -> Cost:
+    """What pulling ``wanted`` costs who has ``here``.
+
+    >>> here = Pulled(manifest="sha256:1", layers=(("rootfs", "sha256:a", 7),))
+    >>> wanted = Pulled(manifest="sha256:2", layers=(("rootfs", "sha256:a", 7), ("ours", "sha256:b", 2)), overhead=1)
+    >>> cost(here, wanted).new, cost(here, wanted).total
+    (3, 10)
     """
-    known = set(here)
+    known = {digest for _, digest, _ in here.layers}
     parts = tuple(
         Part(number=number, name=name, digest=digest, size=size, new=digest not in known)
-        for number, (name, digest, size) in enumerate(wanted, start=1)
+        for number, (name, digest, size) in enumerate(wanted.layers, start=1)
     )
-    return Cost(parts=parts, overhead=overhead)
+    same = bool(wanted.manifest) and here.manifest == wanted.manifest
+    return Cost(parts=parts, overhead=wanted.overhead, same=same)

@@ -23,6 +23,7 @@ from build.errors import DifferentError, UsageError
 from build.imagediff import DIFFERENT, ImageDiff
 from build.models import Settings
 from build.ociimage import Image
+from build.pullcost import Cost, Pulled
 
 FILES = 5  # of a package, shown first
 EXPLAINED = 10  # files
@@ -101,31 +102,30 @@ def tell(settings: Settings, report: Report, folder: Path, *, all_files: bool) -
     )
 
 
-def cost(settings: Settings, a: str, b: str) -> pullcost.Cost:
-    """What pulling B costs who has A. Targets' results are enough where they are recorded."""
+def cost(settings: Settings, a: str, b: str) -> Cost:
+    """What pulling B costs who has A. Of targets, what is recorded is enough."""
     with ExitStack() as kept:
-        known, wanted = ((_recorded(settings, word) or _opened(settings, word, kept)) for word in (a, b))
-    return pullcost.cost([digest for _, digest, _ in known[0]], *wanted)
+        here, wanted = (_recorded(settings, word) or _opened(settings, word, kept) for word in (a, b))
+    return pullcost.cost(here, wanted)
 
 
-Parts = tuple[list[tuple[str, str, int]], int]
-
-
-def _recorded(settings: Settings, word: str) -> Parts | None:
+def _recorded(settings: Settings, word: str) -> Pulled | None:
     found = compared.recorded(settings, word)
     if found is None:
         return None
     names = compared.layer_names(settings, word)
-    named = names if len(names) == len(found.layers) else [""] * len(found.layers)
-    return [(name, layer.digest, layer.size) for name, layer in zip(named, found.layers, strict=True)], 0
+    told = names if len(names) == len(found.layers) else ("",) * len(found.layers)
+    layers = tuple((name, layer.digest, layer.size) for name, layer in zip(told, found.layers, strict=True))
+    return Pulled(manifest=found.manifest, layers=layers)
 
 
-def _opened(settings: Settings, word: str, kept: ExitStack) -> Parts:
+def _opened(settings: Settings, word: str, kept: ExitStack) -> Pulled:
     image = kept.enter_context(compared.opened(settings, word))
-    return [(layer.name, layer.digest, layer.size) for layer in image.layers], image.overhead
+    layers = tuple((layer.name, layer.digest, layer.size) for layer in image.layers)
+    return Pulled(manifest=image.manifest, layers=layers, overhead=image.overhead)
 
 
-def tell_cost(settings: Settings, found: pullcost.Cost, a: str, b: str) -> int:
+def tell_cost(settings: Settings, found: Cost, a: str, b: str) -> int:
     """Print the bytes of each layer; 0 whatever they are."""
     if settings.json:
         print(json.dumps({"a": a, "b": b, "new": found.new, "total": found.total, **asdict(found)}, indent=1))
