@@ -35,7 +35,7 @@ def opened(settings: Settings, word: str) -> Iterator[Image]:
         if is_target(settings, word):
             image = _in_engine(settings, word, assemble.image_name(word), kept)
         elif _is_path(word):
-            image = ociimage.read(word, Path(word))
+            image = ociimage.read(word, Path(word).expanduser())
         else:
             image = _in_engine(settings, word, word, kept)
         yield named(settings, image)
@@ -84,9 +84,8 @@ def _in_engine(settings: Settings, word: str, name: str, kept: contextlib.ExitSt
     try:
         found = reference.find(client, name, offline=settings.offline or name != word)
     except ImageNotFoundError as error:
-        raise ImageNotFoundError(
-            f"there is no image {name}", why=error.why, todo=f"build it, or name a file: {word} is neither here"
-        ) from error
+        build = f"run `nox -s build -- --target {word}`" if name != word else "name an image of the engine, or a file"
+        raise ImageNotFoundError(error.what, why=error.why, todo=build) from error
     content = private.places(settings.store).content
     if chosen.private and _is_readable(content, found.digest):
         return ociimage.of_digest(word, ociimage.Folder(content.parent), found.digest)

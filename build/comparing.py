@@ -57,7 +57,8 @@ def compare(a: Image, b: Image) -> ImageDiff:
     if any(change.package == owners.NOBODY for layer in found for change in layer.changes):
         for one, two in pairs:
             if one and two and one.diff_id == two.diff_id and one.size <= LISTS_LIMIT:
-                _take_in(known[0], _index(a, one, "A"))
+                with step(f"read {names((one, two))} for its lists of packages"), _open(a, one, "A") as raw:
+                    _take_in(known[0], _index(raw, one, "A"))
         found = layers()
     return ImageDiff(
         a=a,
@@ -74,12 +75,15 @@ def compare(a: Image, b: Image) -> ImageDiff:
 
 def _read(a: Image, b: Image, pair: Pair, known: tuple[owners.Owners, owners.Owners]) -> Indexes:
     """Both layers at once: what takes the time, decompressing and digesting, leaves Python's lock."""
-    one, two = pair
     size = sum(layer.size for layer in pair if layer)
-    with step(f"read {names(pair)} ({human_bytes(size)})"), ThreadPoolExecutor(2) as pool:
+    with (
+        step(f"read {names(pair)} ({human_bytes(size)})"),
+        ThreadPoolExecutor(2) as pool,
+        contextlib.ExitStack() as opened,  # closed first: what still reads ends then, whatever ended us
+    ):
         jobs = [
-            pool.submit(_index, image, layer, side) if layer else None
-            for image, layer, side in ((a, one, "A"), (b, two, "B"))
+            pool.submit(_index, opened.enter_context(_open(image, layer, side)), layer, side) if layer else None
+            for image, layer, side in zip((a, b), pair, "AB", strict=True)
         ]
         first, second = (job.result() if job else None for job in jobs)
     for of, index in zip(known, (first, second), strict=True):
@@ -88,10 +92,18 @@ def _read(a: Image, b: Image, pair: Pair, known: tuple[owners.Owners, owners.Own
     return first, second
 
 
-def _index(image: Image, layer: Layer, side: str) -> Index:
-    what = f"layer {layer.number} ({layer.name}) of {side}"
-    raw = ociimage.open_blob(image.source, layer.file, what)
-    return layertar.read(raw, digest=layer.digest, diff_id=layer.diff_id, what=what, keep=owners.is_list)
+def _open(image: Image, layer: Layer, side: str) -> IO[bytes]:
+    return ociimage.open_blob(image.source, layer.file, _what(layer, side))
+
+
+def _index(raw: IO[bytes], layer: Layer, side: str) -> Index:
+    return layertar.read(
+        raw, digest=layer.digest, diff_id=layer.diff_id, what=_what(layer, side), keep=owners.is_list
+    )  # fmt: skip
+
+
+def _what(layer: Layer, side: str) -> str:
+    return f"layer {layer.number}{f' ({layer.name})' if layer.name else ''} of {side}"
 
 
 def _take_in(known: owners.Owners, index: Index) -> None:
@@ -181,5 +193,5 @@ def _extract(found: ImageDiff, asked: Sequence[tuple[LayerDiff, Change]], folder
                     assert entry is not None
                     target = folder / str(number) / f"{side}{diffoscope.harmless_suffix(change.path)}"
                     targets[entry.number] = kept.enter_context(open(target, "xb"))
-                what = f"layer {there.number} of {image.name}"
-                layertar.contents(ociimage.open_blob(image.source, there.file, what), what, targets)
+                raw = kept.enter_context(_open(image, there, side.upper()))
+                layertar.contents(raw, _what(there, side.upper()), targets)

@@ -117,11 +117,11 @@ def outline(report: Report, *, files: int | None) -> list[Line]:
 
 
 def _packages(layer: LayerDiff) -> list[tuple[str, list[Change]]]:
-    """The changes by package; those that change most come last, as they would hide the others."""
+    """The changes by package: other contents first; then what changes most comes last, as it would hide the rest."""
     by: dict[str, list[Change]] = {}
-    for change in layer.changes:
+    for change in sorted(layer.changes, key=lambda change: not change.has_other_content):
         by.setdefault(change.package, []).append(change)
-    return sorted(by.items(), key=lambda item: (len(item[1]), item[0]))
+    return sorted(by.items(), key=lambda item: (not item[1][0].has_other_content, len(item[1]), item[0]))
 
 
 def _change(change: Change, told: Explanation | None) -> list[Line]:

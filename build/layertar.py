@@ -17,7 +17,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 from build.canonical import CHUNK
 from build.errors import HashMismatchError
@@ -72,34 +72,34 @@ def read(
     """
     found: list[Entry] = []
     kept: dict[str, bytes] = {}
-    with _Stream(raw, what) as stream:
-        for info, head, stored in _entries(stream):
-            path = _path(info)
-            wanted = stored <= KEPT_LIMIT and keep(path)
-            content = hashlib.sha256()
-            pieces = []
-            for piece in stream.content(stored):
-                content.update(piece)
-                if wanted:
-                    pieces.append(piece)
+    stream = _Stream(raw, what)
+    for info, head, stored in _entries(stream):
+        path = _path(info)
+        wanted = stored <= KEPT_LIMIT and keep(path)
+        content = hashlib.sha256()
+        pieces = []
+        for piece in stream.content(stored):
+            content.update(piece)
             if wanted:
-                kept[path] = b"".join(pieces)
-            found.append(_entry(len(found), path, info, content.hexdigest(), head))
-        tail = stream.finish(digest, diff_id)
+                pieces.append(piece)
+        if wanted:
+            kept[path] = b"".join(pieces)
+        found.append(_entry(len(found), path, info, content.hexdigest(), head))
+    tail = stream.finish(digest, diff_id)
     return Index(entries=tuple(found), kept=kept, tail=tail)
 
 
 def contents(raw: IO[bytes], what: str, wanted: Mapping[int, IO[bytes]]) -> None:
     """Write the contents of the entries with these numbers to the given files; reads no further than needed."""
     last = max(wanted, default=-1)
-    with _Stream(raw, what) as stream:
-        for number, (_, _, stored) in enumerate(_entries(stream)):
-            target = wanted.get(number)
-            for piece in stream.content(stored):
-                if target is not None:
-                    target.write(piece)
-            if number == last:
-                return
+    stream = _Stream(raw, what)
+    for number, (_, _, stored) in enumerate(_entries(stream)):
+        target = wanted.get(number)
+        for piece in stream.content(stored):
+            if target is not None:
+                target.write(piece)
+        if number == last:
+            return
 
 
 class _Stream:
@@ -113,12 +113,6 @@ class _Stream:
         self.last = b""
         self.position = 0
         self.stream = _decompressed(self.raw)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.raw.inner.close()
 
     def tell(self) -> int:
         return self.position

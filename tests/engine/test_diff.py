@@ -5,9 +5,9 @@ import json
 import pytest
 
 from build.settings import REPO
-from tests.engine.test_build import build, built, client, clone, verb
+from tests.engine.test_build import build, built, clone, verb
 
-__all__ = ["built", "client", "clone"]  # fixtures
+__all__ = ["built", "clone"]  # fixtures
 
 BEFORE = "    settle(before)\n"
 PACKED = "compression=zstd,force-compression=true"  # as the engine's own images are
