@@ -100,6 +100,12 @@ def reproduce(session: nox.Session) -> None:
 
 
 @nox.session
+def diff(session: nox.Session) -> None:
+    """Explain how two images differ (-- A B), or what pulling one costs who has the other (--bytes)."""
+    verb(session)
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Run the private Docker Engine (-- up | down | status | rm)."""
     verb(session)

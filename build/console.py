@@ -63,6 +63,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     rich.console.Console(width=width).print(grid)
 
 
+def outline(lines: Sequence[tuple[int, str]]) -> None:
+    """A tree on standard output, from (depth, text) lines, the lowest depth 0."""
+    import rich.console  # noqa: PLC0415
+    import rich.text  # noqa: PLC0415
+    import rich.tree  # noqa: PLC0415
+
+    root = rich.tree.Tree("", hide_root=True)
+    above = [root]
+    for depth, text in lines:
+        del above[depth + 1 :]
+        above.append(above[-1].add(rich.text.Text(text, overflow="fold")))
+    width = None if sys.stdout.isatty() else 140
+    rich.console.Console(width=width).print(root)
+
+
 @contextmanager
 def transfer(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Progress of bytes: a bar on a terminal, a line every few seconds elsewhere. Gives the function to call."""

@@ -84,7 +84,7 @@ class ResolveError(BuildError):
 
 
 class HashMismatchError(BuildError):
-    """Bytes that are not the locked ones; the bad file is gone by the time this is raised."""
+    """Bytes that are not what their hash says; a bad file of the store is gone by the time this is raised."""
 
     exit_code = 20
 
@@ -200,6 +200,12 @@ class ReproduceError(BuildError):
     """A build did not give the image that was recorded of the same inputs; or nothing was recorded of them."""
 
     exit_code = 52
+
+
+class DifferentError(BuildError):
+    """`diff`: the two images are not the same; what differs was told."""
+
+    exit_code = 53
 
 
 class SmokeError(BuildError):

@@ -14,6 +14,7 @@ from build.models import DebSet, Settings
 
 TOOLS = "tools"
 BUILDER = "builder"
+DIFFOSCOPE = "diffoscope"
 IMAGE_ARCHITECTURE = "arm64"
 
 
@@ -70,6 +71,11 @@ def builder_tar(settings: Settings) -> Path:
     """The builder root as a tar that a Dockerfile adds to ``scratch``: the same bytes for the same lock."""
     builder(settings)
     return roots.ensure_tar(settings.store, locked_debs(settings, BUILDER, roots.host_architecture()))
+
+
+def diffoscope(settings: Settings) -> Path:
+    """The root that diffoscope runs in, of this machine's architecture."""
+    return _root(settings, DIFFOSCOPE)
 
 
 def _root(settings: Settings, name: str) -> Path:

@@ -9,8 +9,9 @@ PACKAGE = Path(build.__file__).parent
 FOUNDATION = {"canonical", "console", "determinism", "errors", "jail", "models", "proc", "settings", "store"}
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
-    "assemble", "bases", "elsewhere", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources", "otherhost",
-    "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps", "workplace",
+    "assemble", "bases", "compared", "comparing", "desk", "drafts", "editing", "elsewhere", "homes", "host", "kept",
+    "lockcheck", "locking", "locksources", "onto", "otherhost", "proving", "rebasing", "recipe", "refreshing",
+    "releaselock", "steps", "workplace",
 }  # fmt: skip
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
@@ -30,6 +31,8 @@ EDGES = {
     "layers": {"wheels"},
     "lockfile": {"lockform"},
     "lockreport": {"intent"},
+    "diffreport": {"imagediff", "layertar", "ociimage"},
+    "imagediff": {"layertar", "ociimage"},
     "matrix": {"behaviours", "carry", "homes", "rebasing"},
     "metadata": {"receive"},
     "actions": {"lockform"},

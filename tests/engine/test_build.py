@@ -138,6 +138,14 @@ def test_the_same_lock_gives_the_same_digest_from_nothing(built):
     assert again["digest"] == built["digest"]
 
 
+def test_an_image_is_held_against_what_is_recorded_of_it(built):
+    expected = build("--expect")
+    assert expected.status == 0, expected.err
+    assert "as recorded in lock/results/: the same manifest" in expected.err
+    assert verb("build", "--target", "tiny", "--expect", "--record").status == 2
+    assert verb("build", "--target", "tiny", "--expect", "--output", "type=oci,dest=x").status == 2
+
+
 def test_a_changed_patch_changes_its_package_s_layer_and_the_manifest_only(built, client, clone):
     patch = clone / PATCH
     patch.write_text(patch.read_text().replace('"patched"', '"patched again"'))

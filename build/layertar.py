@@ -1,0 +1,267 @@
+"""A layer's tar, read once from its first byte to its last: what each entry says, and that the digests are true.
+
+Nothing is unpacked and nothing is held: contents pass by in pieces. Every byte counts into something that is compared:
+an entry's facts, its content, its ``head`` (header blocks and padding as they were written), or the ``tail``, so that
+two layers of different diff ids always differ in something that can be named.
+
+Formats: pax and ustar (POSIX.1-2017), GNU tar, by Python's tarfile; whiteouts: OCI image-spec, layer.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import posixpath
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from build.canonical import CHUNK
+from build.errors import HashMismatchError
+
+ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
+HEADER_LIMIT = 16 << 20  # bytes that one header may claim; a pax header is some hundred
+KEPT_LIMIT = 64 << 20  # bytes of one file that is kept, see `read`
+KINDS = {
+    tarfile.DIRTYPE: "folder", tarfile.SYMTYPE: "symbolic link", tarfile.LNKTYPE: "hard link", tarfile.FIFOTYPE: "fifo",
+    tarfile.CHRTYPE: "character device", tarfile.BLKTYPE: "block device",
+}  # fmt: skip
+FILE, REMOVAL = "file", "removal"
+# What pax headers say besides facts that an entry has anyway: extended attributes, ACLs, other times.
+PLAIN_PAX = {"path", "linkpath", "size", "uid", "gid", "uname", "gname", "mtime", "hdrcharset", "charset"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What a layer says of a path. ``number`` is its place in the tar, from 0; ``mtime`` seconds, as written.
+
+    ``owner``: ids, and names where there are some. ``head``: digest of how it was written down.
+    """
+
+    number: int
+    path: str
+    kind: str
+    mode: int
+    owner: str
+    mtime: str
+    size: int
+    link: str
+    sha256: str
+    extra: tuple[tuple[str, str], ...]
+    head: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """A layer's entries in their order. ``kept``: the files that were asked for. ``tail``: digest of what follows."""
+
+    entries: tuple[Entry, ...] = ()
+    kept: Mapping[str, bytes]
+    tail: bytes = b""
+
+
+def read(
+    raw: IO[bytes], *, digest: str, diff_id: str, what: str, keep: Callable[[str], bool] = lambda _: False
+) -> Index:
+    """Index a layer. ``keep`` is asked by path which files' contents to hand back, for lists of packages.
+
+    Raises :class:`HashMismatchError` where bytes are not what ``digest`` (compressed) and ``diff_id`` say, or no tar.
+    """
+    found: list[Entry] = []
+    kept: dict[str, bytes] = {}
+    stream = _Stream(raw, what)
+    for info, head, stored in _entries(stream):
+        path = _path(info)
+        wanted = stored <= KEPT_LIMIT and keep(path)
+        content = hashlib.sha256()
+        pieces = []
+        for piece in stream.content(stored):
+            content.update(piece)
+            if wanted:
+                pieces.append(piece)
+        if wanted:
+            kept[path] = b"".join(pieces)
+        found.append(_entry(len(found), path, info, content.hexdigest(), head))
+    tail = stream.finish(digest, diff_id)
+    return Index(entries=tuple(found), kept=kept, tail=tail)
+
+
+def contents(raw: IO[bytes], what: str, wanted: Mapping[int, IO[bytes]]) -> None:
+    """Write the contents of the entries with these numbers to the given files; reads no further than needed."""
+    last = max(wanted, default=-1)
+    stream = _Stream(raw, what)
+    for number, (_, _, stored) in enumerate(_entries(stream)):
+        target = wanted.get(number)
+        for piece in stream.content(stored):
+            if target is not None:
+                target.write(piece)
+        if number == last:
+            return
+
+
+class _Stream:
+    """A layer's uncompressed bytes, forward only: a file as tarfile needs one, which digests all that passes."""
+
+    def __init__(self, raw: IO[bytes], what: str) -> None:
+        self.what = what
+        self.raw = _Digesting(raw)
+        self.plain = hashlib.sha256()
+        self.head = hashlib.sha256()
+        self.last = b""
+        self.position = 0
+        self.stream = _decompressed(self.raw)
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, position: int) -> None:
+        if position < self.position:
+            raise self.bad("a header points back")
+        while self.position < position and self.read(min(CHUNK, position - self.position)):
+            pass
+
+    def read(self, count: int) -> bytes:
+        """For tarfile: a part of a header, or of what lies between contents."""
+        if not 0 <= count <= HEADER_LIMIT:
+            raise self.bad(f"a header claims {count} bytes")
+        self.last = self._take(count)
+        self.head.update(self.last)
+        return self.last
+
+    def content(self, left: int) -> Iterator[bytes]:
+        """The next ``left`` bytes, in pieces: an entry's content."""
+        while left > 0:
+            piece = self._take(min(CHUNK, left))
+            if not piece:
+                raise self.bad(f"it ends at byte {self.position}, in the middle of a file")
+            left -= len(piece)
+            yield piece
+
+    def finish(self, digest: str, diff_id: str) -> bytes:
+        """Read what is left and compare the digests; the digest of all after the last entry."""
+        while piece := self._take(CHUNK):
+            self.head.update(piece)
+        while self.raw.read(CHUNK):
+            pass
+        for name, expected, found in (
+            ("compressed bytes", digest, self.raw.digest), ("content", diff_id, self.plain)
+        ):  # fmt: skip
+            if expected != f"sha256:{found.hexdigest()}":
+                raise self.bad(f"the digest of its {name} should be {expected} and is sha256:{found.hexdigest()}")
+        return self.head.digest()
+
+    def _take(self, count: int) -> bytes:
+        try:
+            piece = self.stream.read(count)
+        except _unreadable() as error:
+            raise self.bad(f"it cannot be decompressed: {error}") from error
+        self.plain.update(piece)
+        self.position += len(piece)
+        return piece
+
+    def bad(self, why: str) -> HashMismatchError:
+        return HashMismatchError(f"{self.what} is damaged", why=why, todo="export, pull or build the image again")
+
+
+class _Digesting(io.RawIOBase):
+    """Digests what is read through it."""
+
+    def __init__(self, inner: IO[bytes]) -> None:
+        self.inner = inner
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.inner.read(len(buffer))
+        self.digest.update(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _decompressed(raw: _Digesting) -> IO[bytes]:
+    """Zstandard (RFC 8878, of several frames too), gzip, or as it is: by its first bytes, whatever a manifest says."""
+    buffered = io.BufferedReader(raw, CHUNK)
+    start = buffered.peek(4)[:4]
+    if start == ZSTD:
+        import zstandard  # noqa: PLC0415 - costs every other command 20 ms
+
+        opened = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
+        return cast("IO[bytes]", io.BufferedReader(cast("Any", opened), CHUNK))
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered) if start[:2] == GZIP else buffered)
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    import zstandard  # noqa: PLC0415
+
+    return (zstandard.ZstdError, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def _entries(stream: _Stream) -> Iterator[tuple[tarfile.TarInfo, bytes, int]]:
+    """Each entry, the digest of its header blocks and of the padding before them, and its stored bytes.
+
+    Those must be read before the next entry. Of a sparse file they are what is stored of it, without its holes.
+    """
+    try:
+        archive = tarfile.TarFile(fileobj=cast("Any", stream))
+    except tarfile.TarError as error:
+        raise stream.bad(f"it is no tar: {error}") from error
+    with archive:
+        while True:
+            try:
+                info = archive.next()
+            except (tarfile.TarError, ValueError, RecursionError) as error:
+                raise stream.bad(f"there is no good tar header before byte {stream.position}: {error}") from error
+            if info is None:
+                break
+            head, stream.head = stream.head.digest(), hashlib.sha256()
+            cast("Any", archive).members.clear()  # or it keeps them all
+            stored = archive.offset - stream.position if info.issparse() else info.size
+            yield info, head, stored if info.isreg() else 0
+    if stream.last.strip(b"\0"):  # tarfile takes a bad header for the end
+        raise stream.bad(f"there is no tar header at byte {stream.position - len(stream.last)}")
+
+
+def _path(info: tarfile.TarInfo) -> str:
+    """Where it is, without a leading or closing slash or dot; a whiteout by what it removes. Only ever shown."""
+    path = info.name.removeprefix("./").strip("/") or "."
+    folder, name = posixpath.split(path)
+    if name == ".wh..wh..opq":
+        return posixpath.join(folder, "*")
+    return posixpath.join(folder, name.removeprefix(".wh."))
+
+
+def _entry(number: int, path: str, info: tarfile.TarInfo, sha256: str, head: bytes) -> Entry:
+    kind = FILE if info.isreg() else KINDS.get(info.type, f"entry of type {info.type!r}")
+    if posixpath.basename(info.name.rstrip("/")).startswith(".wh."):
+        kind = REMOVAL
+    extra = {name: value for name, value in info.pax_headers.items() if name not in PLAIN_PAX}
+    if kind.endswith("device"):
+        extra["device"] = f"{info.devmajor}:{info.devminor}"
+    if info.issparse():
+        extra["sparse"] = str(info.sparse)
+    names = f" ({info.uname}:{info.gname})" if info.uname or info.gname else ""
+    return Entry(
+        number=number,
+        path=path,
+        kind=kind,
+        mode=info.mode,
+        owner=f"{info.uid}:{info.gid}{names}",
+        mtime=_seconds(info),
+        size=info.size if kind == FILE else 0,
+        link=info.linkname if kind.endswith("link") else "",
+        sha256=sha256 if kind == FILE else "",
+        extra=tuple(sorted(extra.items())),
+        head=head,
+    )
+
+
+def _seconds(info: tarfile.TarInfo) -> str:
+    """Since 1970, exactly as a pax header has it: tarfile's own number is a float, which rounds nanoseconds."""
+    told = info.pax_headers.get("mtime") or str(int(info.mtime))
+    whole, _, part = told.partition(".")
+    return f"{whole}.{part.rstrip('0')}".rstrip(".")
