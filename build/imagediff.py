@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from build import results
 from build.canonical import canonical_json
 from build.layertar import FILE, Entry, Index
 from build.ociimage import Image, Layer
@@ -191,20 +192,9 @@ def shown_time(seconds: str) -> str:
         return seconds
 
 
-def canonical_config(config: Mapping[str, Any]) -> bytes:
-    """What counts of a config: all but the history and what BuildKit writes about itself."""
-    return canonical_json(_counted(config))
-
-
-def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key != "history" and not key.startswith("moby.")}
-
-
 def configs(a: Image, b: Image) -> tuple[Fact, ...]:
     """Where the configs differ in what counts; layers are told elsewhere."""
-    if canonical_config(a.config) == canonical_config(b.config):
-        return ()
-    was, now = ({**_flat(_counted(image.config)), "rootfs.diff_ids": ""} for image in (a, b))
+    was, now = ({**_flat(results.counted(image.config)), "rootfs.diff_ids": ""} for image in (a, b))
     return tuple(
         Fact(name=name, a=was.get(name, ""), b=now.get(name, ""))
         for name in sorted(was.keys() | now.keys())

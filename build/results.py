@@ -62,7 +62,12 @@ def canonical_config(config: Mapping[str, Any]) -> str:
     >>> canonical_config({"os": "linux", "history": []}) == canonical_config({"os": "linux", "moby.buildkit.cache": 1})
     True
     """
-    return digest({name: value for name, value in config.items() if not OF_BUILDKIT.fullmatch(name)})
+    return digest(counted(config))
+
+
+def counted(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts of a configuration: its members that tell what the image is, not how it was built."""
+    return {name: value for name, value in config.items() if not OF_BUILDKIT.fullmatch(name)}
 
 
 def source_version(version: str) -> str:

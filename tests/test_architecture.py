@@ -32,7 +32,7 @@ EDGES = {
     "lockfile": {"lockform"},
     "lockreport": {"intent"},
     "diffreport": {"imagediff", "layertar", "ociimage"},
-    "imagediff": {"layertar", "ociimage"},
+    "imagediff": {"layertar", "ociimage", "results"},
     "matrix": {"behaviours", "carry", "homes", "rebasing"},
     "metadata": {"receive"},
     "actions": {"lockform"},
