@@ -23,7 +23,8 @@ SLOW_SECONDS = 1.0
 class Request:
     """One build: the main context (with its Dockerfile), the named ones, and where the image goes.
 
-    ``epoch``: seconds, becomes the image's creation time (BuildKit's SOURCE_DATE_EPOCH).
+    ``epoch``: seconds, becomes the image's creation time (BuildKit's SOURCE_DATE_EPOCH). ``values``: further build
+    arguments. ``stage``: where to stop, if not at the last one.
     """
 
     context: Path
@@ -34,6 +35,8 @@ class Request:
     log: Path
     builder: str | None = None
     no_cache: bool = False
+    values: tuple[tuple[str, str], ...] = ()
+    stage: str = ""
 
 
 def image_output(names: Sequence[str], annotations: Mapping[str, str]) -> str:
@@ -64,6 +67,10 @@ def arguments(request: Request) -> list[str]:
     ]  # fmt: skip
     for name, folder in request.named:
         argv += ["--build-context", f"{name}={folder}"]
+    for name, value in request.values:
+        argv += ["--build-arg", f"{name}={value}"]
+    if request.stage:
+        argv += ["--target", request.stage]
     if request.builder:
         argv += ["--builder", request.builder]
     if request.no_cache:

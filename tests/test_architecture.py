@@ -10,7 +10,7 @@ FOUNDATION = {"errors", "models", "canonical", "console", "proc", "settings", "s
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
     "assemble", "bases", "desk", "drafts", "editing", "homes", "host", "kept", "lockcheck", "locking", "locksources",
-    "onto", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps",
+    "onto", "ourway", "proving", "rebasing", "recipe", "refreshing", "releaselock", "steps", "usualway",
 }  # fmt: skip
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
@@ -23,6 +23,7 @@ EDGES = {
     "download": {"exported", "receive"},
     "engine": {"dockerapi", "host", "private"},
     "edittree": {"gitlocal", "overlay", "patchcommit"},
+    "fetchrace": {"download"},
     "gitremote": {"gitlocal", "giturl"},
     "gitsource": {"exported", "gitremote", "giturl", "treehash", "treetar"},
     "export": {"download", "exported", "gitsource", "lockform"},
