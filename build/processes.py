@@ -45,3 +45,12 @@ def wait_for_end(pids: Sequence[int], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU that a process took, and its children that ended (proc_pid_stat(5)); 0 for one that is gone."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -10,8 +10,8 @@ FOUNDATION = {"canonical", "console", "determinism", "errors", "jail", "models",
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
     "assemble", "bases", "compared", "comparing", "desk", "drafts", "editing", "elsewhere", "homes", "host", "kept",
-    "lockcheck", "locking", "locksources", "onto", "otherhost", "proving", "rebasing", "recipe", "refreshing",
-    "releaselock", "steps", "workplace",
+    "lockcheck", "locking", "locksources", "onto", "otherhost", "ourway", "proving", "rebasing", "recipe", "refreshing",
+    "releaselock", "steps", "usualway", "workplace",
 }  # fmt: skip
 
 # Modules that need another module. A new edge here is a decision: the smaller room first, and never a circle.
@@ -24,6 +24,7 @@ EDGES = {
     "download": {"exported", "receive"},
     "engine": {"dockerapi", "host", "private"},
     "edittree": {"gitlocal", "overlay", "patchcommit"},
+    "fetchrace": {"download"},
     "gitremote": {"gitlocal", "giturl"},
     "gitsource": {"exported", "gitremote", "giturl", "treehash", "treetar"},
     "export": {"download", "exported", "gitsource", "lockform"},
