@@ -24,6 +24,7 @@ from build.errors import BuildError, CommandError, EngineError, SpaceError
 Arg = str | os.PathLike[str]
 
 TAIL_LINES = 30
+STDERR = 2
 CREDENTIALS = re.compile(r"://[^/@\s]+@")
 NETWORK_PREFIXES = ("UV_", "PIP_")
 NETWORK_NAMES = (
@@ -105,13 +106,14 @@ def run(
 ) -> Completed:
     """Run ``argv`` to its end.
 
-    ``capture=False`` lets the child write to our own streams. Raises :class:`CommandError` on a non-zero exit
-    (with ``check``), on a program that does not exist, and on a time-out; Ctrl-C ends the child first.
+    ``capture=False`` lets the child write to our standard error, with both streams: standard output is for results.
+    Raises :class:`CommandError` on a non-zero exit (with ``check``), on a program that does not exist, and on a
+    time-out; Ctrl-C ends the child first.
     """
     plain = tuple(os.fspath(arg) for arg in argv)
     if verbose:
         print(f"+ {quote(plain)}", file=sys.stderr, flush=True)
-    stream = subprocess.PIPE if capture else None
+    stream = subprocess.PIPE if capture else STDERR
     try:
         done = subprocess.run(
             plain,

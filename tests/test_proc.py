@@ -114,3 +114,10 @@ def test_credentials_are_in_no_message():
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in caught.value.output
     assert "index.example" in str(caught.value)
+
+
+def test_what_is_not_captured_goes_to_standard_error(capfd):
+    proc.run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], capture=False)
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert sorted(told.err.split()) == ["err", "out"]
