@@ -196,6 +196,12 @@ class ImageBuildError(BuildError):
     exit_code = 51
 
 
+class LeftOutError(BuildError):
+    """A target leaves out what no wheel brings, what the series patches, or what a distribution cannot be without."""
+
+    exit_code = 54
+
+
 class SmokeError(BuildError):
     """The image runs but a check of it failed (or was skipped under ``--require-gpu``)."""
 
