@@ -196,8 +196,8 @@ class ImageBuildError(BuildError):
     exit_code = 51
 
 
-class LeftOutError(BuildError):
-    """A target leaves out what no wheel brings, what the series patches, or what a distribution cannot be without."""
+class PatternError(BuildError):
+    """A target's patterns name what no wheel brings, or leave out what is patched, needed or behind a program."""
 
     exit_code = 54
 

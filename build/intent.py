@@ -161,6 +161,7 @@ class TargetIntent(_Table):
     exceptions: tuple[ExceptionIntent, ...] = ()
     libraries: tuple[LibraryIntent, ...] = ()
     left_out: tuple[LeftOutIntent, ...] = ()
+    bytecode: tuple[Pattern, ...] = ()
     components: dict[Name, ComponentIntent] = {}
     externals: dict[Name, SourceIntent] = {}
 

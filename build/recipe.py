@@ -10,9 +10,23 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from build import leftout, lockfile, metadata, requirements, requireslock, rootfs, roots, series, store, wheels
+from build import (
+    bytecode,
+    consistency,
+    leftout,
+    lockfile,
+    metadata,
+    patterns,
+    requirements,
+    requireslock,
+    rootfs,
+    roots,
+    series,
+    store,
+    wheels,
+)
 from build.canonical import digest, tree_sha256
-from build.errors import LockError
+from build.errors import InconsistentLockError, LockError
 from build.layers import LayerPlan, plan_layers
 from build.models import Component, Wheel
 from build.render import Page, cuda_layer, image_env, render
@@ -23,14 +37,14 @@ FORM = 1  # of the chain; a change of how builds work that no input shows
 
 def grouped(job: Job) -> tuple[LayerPlan, ...]:
     """The layers without what only the wheels' RECORDs tell."""
-    return _plan(job, (), {}, {})
+    return _plan(job, (), {}, {}, {})
 
 
 def planned(job: Job) -> tuple[LayerPlan, ...]:
-    """The layers as they are installed; every overlap of wheels is resolved, every file left out found, or an error."""
+    """The layers as they are installed; every overlap of wheels is resolved, every pattern found, or it is an error."""
     found = overlaps(job)
     declared = [(item.winner, item.over) for item in job.target.overlaps]
-    return _plan(job, found, wheels.winners(found, declared), left_out(job))
+    return _plan(job, found, wheels.winners(found, declared), left_out(job), compiled(job))
 
 
 def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
@@ -44,7 +58,7 @@ def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
     return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
 
 
-def left_out(job: Job) -> leftout.Files:
+def left_out(job: Job) -> patterns.Files:
     """What of the target's wheels does not enter the image, from their RECORDs; read once for the same patterns.
 
     Raises ``LeftOutError`` for what is not there, and for what is needed all the same.
@@ -55,8 +69,25 @@ def left_out(job: Job) -> leftout.Files:
     rows = _kept(job, left_out_name(job.lock.wheels, tables), lambda: leftout.find(_records(job), tables))
     found = {name: tuple(paths) for name, paths in rows.items()}
     patched = [file.installed for item in job.lock.components for file in item.files if file.installed]
-    leftout.refuse(leftout.contradictions(found, patched, [item.path for item in job.target.libraries]))
+    leftout.demand(leftout.contradictions(found, patched, [item.path for item in job.target.libraries]))
     return found
+
+
+def compiled(job: Job) -> patterns.Files:
+    """The sources of the target's wheels to compile, likewise. Raises ``InconsistentLockError`` for another Python."""
+    wanted = job.target.bytecode
+    if not wanted:
+        return {}
+    if faults := list(consistency.differing_python(job.lock, job.rootfs, job.builders)):
+        raise InconsistentLockError(
+            "bytecode cannot be compiled for the image by the Python of its builder",
+            why="\n       ".join(faults),
+            todo="`nox -s lock -- --upgrade` brings both to one version",
+        )
+    gone = {path for group in left_out(job).values() for path in group}
+    name = bytecode_name(job.lock.wheels, [item.patterns for item in job.target.left_out], wanted)
+    rows = _kept(job, name, lambda: bytecode.find(_records(job), wanted, gone))
+    return {key: tuple(paths) for key, paths in rows.items()}
 
 
 def _records(job: Job) -> dict[str, dict[str, str]]:
@@ -102,8 +133,17 @@ def left_out_name(locked: Sequence[Wheel], tables: Sequence[Sequence[str]]) -> s
     return f"left-out-{digest([sorted(wheel.sha256 for wheel in locked), tables])}.json"
 
 
+def bytecode_name(locked: Sequence[Wheel], gone: Sequence[Sequence[str]], wanted: Sequence[str]) -> str:
+    """The same for the sources that patterns match of a set of wheels, less those that are left out."""
+    return f"bytecode-{digest([sorted(wheel.sha256 for wheel in locked), gone, wanted])}.json"
+
+
 def _plan(
-    job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str], left: leftout.Files
+    job: Job,
+    found: Sequence[wheels.Overlap],
+    winners: dict[str, str],
+    left: patterns.Files,
+    sources: patterns.Files,
 ) -> tuple[LayerPlan, ...]:
     return plan_layers(
         job.lock.wheels,
@@ -112,6 +152,7 @@ def _plan(
         overlaps=found,
         winners=winners,
         left_out=left,
+        bytecode=sources,
         patched=patched_distributions(job),
     )
 
@@ -229,6 +270,7 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
         ],
         "exceptions": [item.model_dump() for item in job.target.exceptions],
         "libraries": [item.model_dump() for item in job.target.libraries],
+        "bytecode": job.target.bytecode,
         "left_out": [
             {"paths": item.patterns, "reason": item.reason, "foreign": item.foreign} for item in job.target.left_out
         ],

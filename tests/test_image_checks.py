@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import py_compile
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 CHECKS_HOME = Path(__file__).parents[1] / "dockerfiles" / "image"
 sys.path.insert(0, str(CHECKS_HOME))
 
-from checks import elf, events, installed, left_out, libraries, plan, records
+from checks import bytecode, elf, events, installed, left_out, libraries, plan, records
 from checks.__main__ import Run
 from checks.events import Context, Failed, Outcome, Skipped
 
@@ -333,6 +334,64 @@ def test_a_table_that_no_step_followed_is_a_finding(world, tmp_path, lists):
 def test_nothing_left_out_is_a_skip(tmp_path):
     with pytest.raises(Skipped, match="leaves nothing out"):
         left_out.check_left_out(context(tmp_path))
+
+
+# Bytecode
+
+
+def compile_to(source, cfile=None, mode=py_compile.PycInvalidationMode.CHECKED_HASH):
+    py_compile.compile(str(source), cfile=cfile, optimize=0, invalidation_mode=mode)
+
+
+def test_bytecode_of_the_sources_beside_it_passes(world, tmp_path):
+    compile_to(world / "one" / "a.py")
+    outcome = bytecode.check_bytecode(context(tmp_path, bytecode=["one/**"]))
+    assert outcome.findings == []
+    assert (outcome.evidence["files"], outcome.evidence["compiled again"]) == (1, 1)
+
+
+def other_source(site):
+    compile_to(site / "one" / "a.py")
+    (site / "one" / "a.py").write_bytes(b"a = 2\n")
+
+
+def other_code(site):
+    compile_to(site / "one" / "a.py")
+    path = next((site / "one" / "__pycache__").iterdir())
+    path.write_bytes(path.read_bytes().replace(b"\x01", b"\x02"))
+
+
+def other_python(site):
+    compile_to(site / "one" / "a.py")
+    path = next((site / "one" / "__pycache__").iterdir())
+    path.rename(path.with_name("a.cpython-27.pyc"))
+
+
+@pytest.mark.parametrize(
+    ("breakage", "fault"),
+    [
+        (other_source, "is of another source"),
+        (other_code, "is not what this Python makes"),
+        (other_python, "is for another Python"),
+        (lambda site: compile_to(site / "one" / "a.py", mode=py_compile.PycInvalidationMode.TIMESTAMP), "without a look"),
+        (lambda site: compile_to(site / "one" / "a.py", mode=py_compile.PycInvalidationMode.UNCHECKED_HASH), "without a"),
+        (lambda site: compile_to(site / "one" / "a.py", str(site / "one" / "b.pyc")), "b.pyc is bytecode without"),
+        (lambda site: compile_to(site / "one" / "a.py", str(site / "__pycache__" / "z.cpython-313.pyc")), "has no source"),
+        (lambda site: None, "there is no bytecode"),
+    ],
+)  # fmt: skip
+def test_bytecode_that_is_not_its_sources_is_a_finding(world, tmp_path, breakage, fault):
+    breakage(world)
+    findings = bytecode.check_bytecode(context(tmp_path, bytecode=["one/**"])).findings
+    assert any(fault in found for found in findings), findings
+
+
+def test_bytecode_that_nobody_asked_for_is_a_finding(world, tmp_path):
+    with pytest.raises(Skipped, match="nothing compiled"):
+        bytecode.check_bytecode(context(tmp_path))
+    compile_to(world / "one" / "a.py")
+    (found,) = bytecode.check_bytecode(context(tmp_path)).findings
+    assert "has nothing compiled, and there is bytecode" in found
 
 
 # Libraries

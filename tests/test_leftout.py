@@ -2,8 +2,8 @@
 
 import pytest
 
-from build.errors import LeftOutError
-from build.leftout import contradictions, find, refuse
+from build.errors import PatternError
+from build.leftout import contradictions, demand, find
 
 RECORDS = {
     "vllm": {
@@ -26,7 +26,7 @@ RECORDS = {
 
 
 def faults(*tables):
-    with pytest.raises(LeftOutError) as caught:
+    with pytest.raises(PatternError) as caught:
         find(RECORDS, tables)
     return caught.value.why
 
@@ -80,7 +80,7 @@ def test_what_is_patched_or_needed_may_not_be_left_out():
         "vllm/__init__.py is left out, and the series patches it",
         "vllm/attn/_fa2_C.so is left out, and the target's libraries name it as needed (vllm/attn/_fa2*.so)",
     ]
-    refuse([])
-    with pytest.raises(LeftOutError, match="cannot be left out") as caught:
-        refuse(said)
+    demand([])
+    with pytest.raises(PatternError, match="cannot be left out") as caught:
+        demand(said)
     assert caught.value.exit_code == 54

@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(__file__))
 
 from fatbin import device_code
-from layer import BUILDER, LEFT_OUT, NATIVE, RELEASED, VENV, entries, settle, site_packages
+from layer import BUILDER, LEFT_OUT, NATIVE, RELEASED, VENV, cache_of, compile_all, entries, settle, site_packages
 
 CACHE = VENV / ".uv"  # on the venv's own file system: uv links from it
 
@@ -52,10 +52,12 @@ def main(folder: Path, python: str, platform: str) -> None:
         LEFT_OUT.mkdir(parents=True, exist_ok=True)
         text = ",\n".join(f"{json.dumps(path)}: {json.dumps(said)}" for path, said in sorted(gone.items()))
         (LEFT_OUT / f"{plan['name']}.json").write_text(f"{{{text}}}\n", encoding="utf-8")
+    sources = [os.fspath(site / path) for path in plan["bytecode"]]
+    compile_all(sources)
     for name in plan["defer"]:
         RELEASED.mkdir(parents=True, exist_ok=True)
         dist_info(site, name).rename(RELEASED / name)
-    settle(before)
+    settle(before, {cache_of(source) for source in sources})
 
 
 def pose(python: str) -> list[Path]:
