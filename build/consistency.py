@@ -129,6 +129,20 @@ def idle_wheels(lock: Lock, asked: Mapping[str, Sequence[str]]) -> Iterator[str]
             yield f"{wheel.name} is locked, and nothing requires it"
 
 
+def differing_python(lock: Lock, image: DebSet, builders: Sequence[DebSet]) -> Iterator[str]:
+    """A builder root whose Python is not the image's very one, though the one writes bytecode that the other runs."""
+    for name in (f"python{lock.python}-minimal", f"libpython{lock.python}-minimal"):
+        versions = {debset.arch: _version(debset, name) for debset in builders}
+        wanted = _version(image, name)
+        for arch, version in versions.items():
+            if version != wanted:
+                yield f"{name} is {version} in the builder root for {arch}, and {wanted} in the root {image.root}"
+
+
+def _version(debset: DebSet, name: str) -> str:
+    return next((deb.version for deb in debset.debs if deb.name == name), "not there")
+
+
 def unsuitable_rootfs(lock: Lock, debset: DebSet) -> Iterator[str]:
     """A root whose Python or glibc is not what the target's wheels were chosen for."""
     versions = {deb.name: deb.version for deb in debset.debs}

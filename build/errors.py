@@ -208,6 +208,12 @@ class DifferentError(BuildError):
     exit_code = 53
 
 
+class PatternError(BuildError):
+    """A target's patterns name what no wheel brings, or leave out what is patched, needed or behind a program."""
+
+    exit_code = 54
+
+
 class SmokeError(BuildError):
     """The image runs but a check of it failed (or was skipped under ``--require-gpu``)."""
 

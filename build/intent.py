@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from build.canonical import digest
 from build.errors import IntentError, UnknownTargetError
@@ -24,6 +24,18 @@ Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 ActionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
 PUBLIC = "a URL here is public; take the name and password out of it (git keeps them)"
 _CREDENTIALS = re.compile(r"^https?://[^/]*@|^[a-z]+://[^/@]*:[^/@]*@")
+
+
+def _pattern(text: str) -> str:
+    """A pattern as :mod:`build.leftout` reads it: below site-packages, and nothing special but its asterisks."""
+    parts = text.split("/")
+    inner = [part for part in parts[:-1] if "**" in part] or (parts[-1] != "**" and "**" in parts[-1])
+    if inner or parts == ["**"] or {"", ".", ".."} & set(parts) or re.search(r"[\\?\[\]{}]", text):
+        raise ValueError("a path below site-packages; * is a part of one name, a last name ** all that is below")
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
 
 
 class _Table(BaseModel):
@@ -79,6 +91,22 @@ class LibraryIntent(_Table):
     reason: Text
 
 
+class LeftOutIntent(_Table):
+    """Files of wheels that do not enter the image: patterns below site-packages (:mod:`build.leftout`), and why.
+
+    ``foreign``: the reason is that each of them holds device code, and none for a GB10. Proven of every image.
+    """
+
+    path: Pattern | Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    reason: Text
+    foreign: bool = False
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns, where one stands alone too."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
 class ComponentIntent(_Table):
     """A source tree that the series patches.
 
@@ -132,6 +160,8 @@ class TargetIntent(_Table):
     overlaps: tuple[OverlapIntent, ...] = ()
     exceptions: tuple[ExceptionIntent, ...] = ()
     libraries: tuple[LibraryIntent, ...] = ()
+    left_out: tuple[LeftOutIntent, ...] = ()
+    bytecode: tuple[Pattern, ...] = ()
     components: dict[Name, ComponentIntent] = {}
     externals: dict[Name, SourceIntent] = {}
 

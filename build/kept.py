@@ -98,6 +98,9 @@ def _trees(settings: Settings, intent: Intent, lock: Lock) -> Iterator[str]:
             yield sourcetree.tree_id(item, git=True)
     if lock.target in intent.targets:
         target = intent.targets[lock.target]
+        gone = [item.patterns for item in target.left_out]
+        yield recipe.left_out_name(lock.wheels, gone)
+        yield recipe.bytecode_name(lock.wheels, gone, target.bytecode)
         found = series.read(settings.repo, target.series, tuple(target.components))
         for git in (False, True):
             with suppress(LockError):  # a component has no such source

@@ -20,12 +20,15 @@ class LayerPlan:
     """What one wheel stage does.
 
     ``steps``: wheels installed together, then those that overwrite them. ``disown``: distribution → paths its RECORD
-    no longer claims. ``defer``: distributions whose dist-info ships with the patched files.
+    no longer claims. ``left_out``: distribution → its files that do not enter the image. ``bytecode``:
+    sources to compile. ``defer``: distributions whose dist-info ships with the patched files.
     """
 
     name: str
     steps: tuple[tuple[Wheel, ...], ...]
     disown: tuple[tuple[str, tuple[str, ...]], ...]
+    left_out: tuple[tuple[str, tuple[str, ...]], ...]
+    bytecode: tuple[str, ...]
     defer: tuple[str, ...]
 
     @property
@@ -41,6 +44,8 @@ class LayerPlan:
                 for step in self.steps
             ],
             "disown": {name: list(paths) for name, paths in self.disown},
+            "left_out": {name: list(paths) for name, paths in self.left_out},
+            "bytecode": list(self.bytecode),
             "defer": list(self.defer),
         }
 
@@ -52,12 +57,15 @@ def plan_layers(
     *,
     overlaps: Iterable[Overlap],
     winners: Mapping[str, str],
+    left_out: Mapping[str, tuple[str, ...]],
+    bytecode: Mapping[str, tuple[str, ...]],
     patched: Iterable[str],
 ) -> tuple[LayerPlan, ...]:
     """The layers in their order, empty ones left out.
 
-    ``layer_of``: distribution → layer name. ``winners``: path → distribution, for every overlap. ``patched``: the
-    distributions that the series patches. Raises :class:`OverlapError` where a path would be in two layers.
+    ``layer_of``: distribution → layer name. ``winners``: path → distribution, for every overlap. ``left_out``,
+    ``bytecode``: distribution → paths. ``patched``: the distributions that the series patches. Raises
+    :class:`OverlapError` where a path would be in two layers.
     """
     home = {wheel.name: layer_of(wheel.name) for wheel in wheels}
     disown: dict[str, set[str]] = {}
@@ -84,6 +92,8 @@ def plan_layers(
                     name=name,
                     steps=tuple(step for step in (early, last) if step),
                     disown=tuple((w.name, tuple(sorted(disown[w.name]))) for w in members if w.name in disown),
+                    left_out=tuple((w.name, left_out[w.name]) for w in members if w.name in left_out),
+                    bytecode=tuple(sorted({path for w in members for path in bytecode.get(w.name, ())})),
                     defer=tuple(wheel.name for wheel in members if wheel.name in deferred),
                 )
             )

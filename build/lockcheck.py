@@ -36,6 +36,7 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
     found = [
         *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
+        *(consistency.differing_python(job.lock, job.rootfs, job.builders) if job.target.bytecode else ()),
         *_uv(job),
         *_behaviours(job),
         *dockerlines.faults(recipe.dockerfile(job, chain=""), [plan.name for plan in recipe.grouped(job)]),

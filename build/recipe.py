@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
-from build import determinism, lockfile, metadata, requirements, requireslock, rootfs, roots, series, store, wheels
+from build import (
+    bytecode,
+    consistency,
+    determinism,
+    leftout,
+    lockfile,
+    metadata,
+    patterns,
+    requirements,
+    requireslock,
+    rootfs,
+    roots,
+    series,
+    store,
+    wheels,
+)
 from build.canonical import digest, tree_sha256
-from build.errors import LockError
+from build.errors import InconsistentLockError, LockError
 from build.layers import LayerPlan, plan_layers
 from build.models import Component, Wheel
 from build.render import Page, cuda_layer, image_env, render
@@ -22,29 +38,74 @@ FORM = 1  # of the chain; a change of how builds work that no input shows
 
 def grouped(job: Job) -> tuple[LayerPlan, ...]:
     """The layers without what only the wheels' RECORDs tell."""
-    return _plan(job, (), {})
+    return _plan(job, (), {}, {}, {})
 
 
 def planned(job: Job) -> tuple[LayerPlan, ...]:
-    """The layers as they are installed; every overlap of wheels is resolved or an error."""
+    """The layers as they are installed; every overlap of wheels is resolved, every pattern found, or it is an error."""
     found = overlaps(job)
     declared = [(item.winner, item.over) for item in job.target.overlaps]
-    return _plan(job, found, wheels.winners(found, declared))
+    return _plan(job, found, wheels.winners(found, declared), left_out(job), compiled(job))
 
 
 def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
     """What the target's wheels both write, from their RECORDs; read once for a set of wheels."""
-    kept = job.settings.store / "trees" / overlaps_name(job.lock.wheels)
-    with suppress(OSError, ValueError, TypeError):
-        rows = json.loads(kept.read_text(encoding="utf-8"))
-        return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
-    demand_requires(job)
-    found = wheels.overlaps({w.name: wheels.record(store.blob(job.settings.store, w.sha256)) for w in job.lock.wheels})
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with store.scratch(job.settings.store, "overlaps") as folder:
-        (folder / kept.name).write_text(json.dumps([asdict(item) for item in found]), encoding="utf-8")
-        os.replace(folder / kept.name, kept)
+
+    def found() -> list[dict[str, Any]]:
+        demand_requires(job)
+        return [asdict(item) for item in wheels.overlaps(_records(job))]
+
+    rows = _kept(job, overlaps_name(job.lock.wheels), found)
+    return tuple(wheels.Overlap(**{**row, "writers": tuple(row["writers"])}) for row in rows)
+
+
+def left_out(job: Job) -> patterns.Files:
+    """What of the target's wheels does not enter the image, from their RECORDs; read once for the same patterns.
+
+    Raises ``LeftOutError`` for what is not there, and for what is needed all the same.
+    """
+    tables = [item.patterns for item in job.target.left_out]
+    if not tables:
+        return {}
+    rows = _kept(job, left_out_name(job.lock.wheels, tables), lambda: leftout.find(_records(job), tables))
+    found = {name: tuple(paths) for name, paths in rows.items()}
+    patched = [file.installed for item in job.lock.components for file in item.files if file.installed]
+    leftout.demand(leftout.contradictions(found, patched, [item.path for item in job.target.libraries]))
     return found
+
+
+def compiled(job: Job) -> patterns.Files:
+    """The sources of the target's wheels to compile, likewise. Raises ``InconsistentLockError`` for another Python."""
+    wanted = job.target.bytecode
+    if not wanted:
+        return {}
+    if faults := list(consistency.differing_python(job.lock, job.rootfs, job.builders)):
+        raise InconsistentLockError(
+            "bytecode cannot be compiled for the image by the Python of its builder",
+            why="\n       ".join(faults),
+            todo="`nox -s lock -- --upgrade` brings both to one version",
+        )
+    gone = {path for group in left_out(job).values() for path in group}
+    name = bytecode_name(job.lock.wheels, [item.patterns for item in job.target.left_out], wanted)
+    rows = _kept(job, name, lambda: bytecode.find(_records(job), wanted, gone))
+    return {key: tuple(paths) for key, paths in rows.items()}
+
+
+def _records(job: Job) -> dict[str, dict[str, str]]:
+    return {w.name: wheels.record(store.blob(job.settings.store, w.sha256)) for w in job.lock.wheels}
+
+
+def _kept(job: Job, name: str, make: Callable[[], Any]) -> Any:
+    """A JSON value out of ``trees/`` in the store, made where it is not there."""
+    path = job.settings.store / "trees" / name
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    made = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with store.scratch(job.settings.store, "records") as folder:
+        (folder / path.name).write_text(json.dumps(made), encoding="utf-8")
+        os.replace(folder / path.name, path)
+    return made
 
 
 def demand_requires(job: Job) -> None:
@@ -68,13 +129,31 @@ def overlaps_name(locked: Sequence[Wheel]) -> str:
     return f"overlaps-{digest(sorted(wheel.sha256 for wheel in locked))}.json"
 
 
-def _plan(job: Job, found: Sequence[wheels.Overlap], winners: dict[str, str]) -> tuple[LayerPlan, ...]:
+def left_out_name(locked: Sequence[Wheel], tables: Sequence[Sequence[str]]) -> str:
+    """The same for what patterns match of a set of wheels."""
+    return f"left-out-{digest([sorted(wheel.sha256 for wheel in locked), tables])}.json"
+
+
+def bytecode_name(locked: Sequence[Wheel], gone: Sequence[Sequence[str]], wanted: Sequence[str]) -> str:
+    """The same for the sources that patterns match of a set of wheels, less those that are left out."""
+    return f"bytecode-{digest([sorted(wheel.sha256 for wheel in locked), gone, wanted])}.json"
+
+
+def _plan(
+    job: Job,
+    found: Sequence[wheels.Overlap],
+    winners: dict[str, str],
+    left: patterns.Files,
+    sources: patterns.Files,
+) -> tuple[LayerPlan, ...]:
     return plan_layers(
         job.lock.wheels,
         [layer.name for layer in job.intent.layers],
         job.intent.layer_of,
         overlaps=found,
         winners=winners,
+        left_out=left,
+        bytecode=sources,
         patched=patched_distributions(job),
     )
 
@@ -193,4 +272,8 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
         ],
         "exceptions": [item.model_dump() for item in job.target.exceptions],
         "libraries": [item.model_dump() for item in job.target.libraries],
+        "bytecode": job.target.bytecode,
+        "left_out": [
+            {"paths": item.patterns, "reason": item.reason, "foreign": item.foreign} for item in job.target.left_out
+        ],
     }

@@ -211,3 +211,17 @@ def test_a_deb_for_all_architectures_is_as_good_as_one_for_the_root_s():
     good = debset(("a", "1"), ("b", "2"))
     both = replace(good, debs=(replace(good.debs[0], arch="all"), good.debs[1]))
     assert list(consistency.incomplete_debs(both)) == []
+
+
+def test_the_python_that_compiles_is_the_one_that_runs():
+    both = (("python3.13-minimal", "3.13.5-2"), ("libpython3.13-minimal", "3.13.5-2"))
+    builders = [debset(*both, arch="amd64"), debset(*both, arch="arm64")]
+    assert list(consistency.differing_python(lock(), debset(*both), builders)) == []
+    newer = debset(("python3.13-minimal", "3.13.6-1"), both[1])
+    assert list(consistency.differing_python(lock(), newer, builders)) == [
+        f"python3.13-minimal is 3.13.5-2 in the builder root for {arch}, and 3.13.6-1 in the root trixie"
+        for arch in ("amd64", "arm64")
+    ]
+    lacking = debset(both[0], arch="amd64")
+    (found,) = consistency.differing_python(lock(), debset(*both), [lacking])
+    assert found == "libpython3.13-minimal is not there in the builder root for amd64, and 3.13.5-2 in the root trixie"

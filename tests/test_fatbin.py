@@ -118,3 +118,22 @@ def test_cuobjdump_agrees(tmp_path):
     assert listed.stdout.count(".cubin") == sum(code.kind == "sass" for code in codes) == 2
     assert "sm_121a" in listed.stdout
     assert Code("sass", 121, "a") in codes
+
+
+CUBINS = [(8, 0x6006402, "sm_100"), (8, 0xF00670C, "sm_103"), (7, 0x5A055A, "sm_90")]
+
+
+@pytest.mark.parametrize(("version", "flags", "code"), CUBINS)
+def test_a_cubin_tells_its_own_architecture(tmp_path, version, flags, code):
+    """Flags as FlashInfer's cubins have them (nvcc 12.9 and 13), and as older ones do."""
+    head = b"\x7fELF\x02\x01\x01" + bytes([65, version]) + bytes(9) + struct.pack("<H", 190)
+    (tmp_path / "k.cubin").write_bytes(head.ljust(48, b"\0") + struct.pack("<I", flags))
+    assert [str(found) for found in fatbin.device_code(str(tmp_path / "k.cubin"))] == [code]
+
+
+def test_all_code_of_a_library_is_told_once(tmp_path):
+    assert [str(code) for code in fatbin.device_code(str(SAMPLE))] == [
+        "compute_80", "compute_120f", "sm_80", "sm_90a", "sm_120f", "sm_121a",
+    ]  # fmt: skip
+    (tmp_path / "empty").touch()
+    assert fatbin.device_code(str(tmp_path / "empty")) == []

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import json
+import py_compile
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 CHECKS_HOME = Path(__file__).parents[1] / "dockerfiles" / "image"
 sys.path.insert(0, str(CHECKS_HOME))
 
-from checks import elf, events, installed, libraries, plan, records
+from checks import bytecode, elf, events, installed, left_out, libraries, plan, records
 from checks.__main__ import Run
 from checks.events import Context, Failed, Outcome, Skipped
 
@@ -229,6 +231,167 @@ def test_elf_files_of_another_machine(tmp_path):
 def test_an_image_without_any_elf_file_fails(tmp_path):
     with pytest.raises(Failed, match="no AArch64"):
         elf.check_elf(context(tmp_path), str(tmp_path))
+
+
+def needing(*names):
+    """An AArch64 library that asks its loader for others: a header, PT_LOAD and PT_DYNAMIC, strings, the section."""
+    strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
+    at, base = 64 + 2 * 56, 0x10000
+    entries, place = [], 1
+    for name in names:
+        entries.append((1, place))
+        place += len(name) + 1
+    entries += [(5, base + at), (10, len(strings)), (0, 0)]
+    dynamic = b"".join(struct.pack("<QQ", *entry) for entry in entries)
+    size = at + len(strings) + len(dynamic)
+    start = at + len(strings)
+    head = header(183).ljust(32, b"\0") + struct.pack("<QQIHHHHHH", 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    load = struct.pack("<II6Q", 1, 4, 0, base, base, size, size, 4096)
+    return head + load + struct.pack("<II6Q", 2, 4, start, base + start, 0, len(dynamic), 0, 8) + strings + dynamic
+
+
+def test_what_a_library_needs_is_read_from_its_program_headers(tmp_path):
+    for content, names in [(needing("liba.so.1", "libb.so"), ["liba.so.1", "libb.so"]), (needing(), []), (b"text", [])]:
+        (tmp_path / "x.so").write_bytes(content)
+        assert elf.needed(str(tmp_path / "x.so")) == names
+
+
+# What is left out
+
+LEFT = [
+    {"paths": ["one/k*.so", "one/old/**"], "reason": "for others", "foreign": True},
+    {"paths": ["lib/libgone.so.1"], "reason": "unused", "foreign": False},
+]
+GONE = {
+    "one/k9.so": {"bytes": 7, "code": ["sm_90a", "sm_100f", "compute_90a"]},
+    "one/old/a/b.cubin": {"bytes": 5, "code": ["sm_100"]},
+    "lib/libgone.so.1": {"bytes": 3},
+}
+
+
+@pytest.fixture
+def lists(tmp_path, monkeypatch):
+    """What the build's steps say that they left out; call it to say something else."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    monkeypatch.setattr(left_out, "LISTS", folder)
+
+    def say(**changed):
+        said = {**GONE, **changed}
+        (folder / "a.json").write_text(json.dumps({k: v for k, v in said.items() if k < "o"}))
+        (folder / "b.json").write_text(json.dumps({k: v for k, v in said.items() if k >= "o"}))
+
+    say()
+    return say
+
+
+def test_what_is_left_out_is_gone_and_told(world, tmp_path, lists):
+    (world / "one" / "user.so").write_bytes(needing("libc.so.6", "libother.so"))
+    outcome = left_out.check_left_out(context(tmp_path, left_out=LEFT))
+    assert outcome.findings == []
+    assert (outcome.evidence["files"], outcome.evidence["bytes"]) == (3, 15)
+    assert [table["files"] for table in outcome.evidence["tables"]] == [2, 1]
+    assert outcome.evidence["tables"][0]["code"] == ["compute_90a", "sm_100", "sm_100f", "sm_90a"]
+
+
+def test_what_is_left_out_and_there_is_a_finding(world, tmp_path, lists):
+    (world / "one" / "k7.so").touch()
+    (world / "one" / "old").mkdir()
+    findings = left_out.check_left_out(context(tmp_path, left_out=LEFT)).findings
+    assert findings == ["one/k7.so is there, though left out", "one/old is there, though left out"]
+
+
+def test_what_needs_a_library_that_is_left_out_is_a_finding(world, tmp_path, lists):
+    (world / "one" / "user.so").write_bytes(needing("libc.so.6", "libgone.so.1"))
+    findings = left_out.check_left_out(context(tmp_path, left_out=LEFT)).findings
+    (found,) = findings
+    assert found.endswith("one/user.so needs libgone.so.1, which is left out")
+    (world / "libgone.so.1").touch()  # another one of its name
+    assert left_out.check_left_out(context(tmp_path, left_out=LEFT)).findings == []
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        (["sm_90a", "sm_120"], "its sm_120 is of use"),
+        (["compute_80"], "its compute_80 is of use"),
+        ([], "and holds none"),
+    ],
+)
+def test_foreign_code_that_a_gb10_could_use_is_a_finding(world, tmp_path, lists, code, fault):
+    lists(**{"one/k9.so": {"bytes": 7, "code": code}})
+    (found,) = left_out.check_left_out(context(tmp_path, left_out=LEFT)).findings
+    assert found.startswith("one/k9.so was left out as device code")
+    assert found.endswith(fault)
+
+
+def test_a_table_that_no_step_followed_is_a_finding(world, tmp_path, lists):
+    more = [*LEFT, {"paths": ["never/x"], "reason": "x"}]
+    (found,) = left_out.check_left_out(context(tmp_path, left_out=more)).findings
+    assert found == "never/x: no step says that it left such a file out"
+
+
+def test_nothing_left_out_is_a_skip(tmp_path):
+    with pytest.raises(Skipped, match="leaves nothing out"):
+        left_out.check_left_out(context(tmp_path))
+
+
+# Bytecode
+
+
+def compile_to(source, cfile=None, mode=py_compile.PycInvalidationMode.CHECKED_HASH):
+    py_compile.compile(str(source), cfile=cfile, optimize=0, invalidation_mode=mode)
+
+
+def test_bytecode_of_the_sources_beside_it_passes(world, tmp_path):
+    compile_to(world / "one" / "a.py")
+    outcome = bytecode.check_bytecode(context(tmp_path, bytecode=["one/**"]))
+    assert outcome.findings == []
+    assert (outcome.evidence["files"], outcome.evidence["compiled again"]) == (1, 1)
+
+
+def other_source(site):
+    compile_to(site / "one" / "a.py")
+    (site / "one" / "a.py").write_bytes(b"a = 2\n")
+
+
+def other_code(site):
+    compile_to(site / "one" / "a.py")
+    path = next((site / "one" / "__pycache__").iterdir())
+    path.write_bytes(path.read_bytes().replace(b"\x01", b"\x02"))
+
+
+def other_python(site):
+    compile_to(site / "one" / "a.py")
+    path = next((site / "one" / "__pycache__").iterdir())
+    path.rename(path.with_name("a.cpython-27.pyc"))
+
+
+@pytest.mark.parametrize(
+    ("breakage", "fault"),
+    [
+        (other_source, "is of another source"),
+        (other_code, "is not what this Python makes"),
+        (other_python, "is for another Python"),
+        (lambda site: compile_to(site / "one" / "a.py", mode=py_compile.PycInvalidationMode.TIMESTAMP), "without a look"),
+        (lambda site: compile_to(site / "one" / "a.py", mode=py_compile.PycInvalidationMode.UNCHECKED_HASH), "without a"),
+        (lambda site: compile_to(site / "one" / "a.py", str(site / "one" / "b.pyc")), "b.pyc is bytecode without"),
+        (lambda site: compile_to(site / "one" / "a.py", str(site / "__pycache__" / "z.cpython-313.pyc")), "has no source"),
+        (lambda site: None, "there is no bytecode"),
+    ],
+)  # fmt: skip
+def test_bytecode_that_is_not_its_sources_is_a_finding(world, tmp_path, breakage, fault):
+    breakage(world)
+    findings = bytecode.check_bytecode(context(tmp_path, bytecode=["one/**"])).findings
+    assert any(fault in found for found in findings), findings
+
+
+def test_bytecode_that_nobody_asked_for_is_a_finding(world, tmp_path):
+    with pytest.raises(Skipped, match="nothing compiled"):
+        bytecode.check_bytecode(context(tmp_path))
+    compile_to(world / "one" / "a.py")
+    (found,) = bytecode.check_bytecode(context(tmp_path)).findings
+    assert "has nothing compiled, and there is bytecode" in found
 
 
 # Libraries

@@ -123,3 +123,19 @@ def test_a_remote_with_credentials_is_refused_without_showing_them(copy, url):
 
 def test_a_remote_with_a_user_for_ssh_is_not_a_secret(copy):
     read_intent(copy("https://github.com/pallets/jinja", "ssh://git@github.com/pallets/jinja"))
+
+
+@pytest.mark.parametrize("pattern", ["/x", "../x", "a/./b", "a/**/b", "**", "a**", "a/b?", "a/[bc]", "a//b", "a/", ""])
+def test_a_pattern_that_means_too_much_is_a_fault(copy, pattern):
+    with pytest.raises(IntentError) as caught:
+        read_intent(copy('path = "nccl/*/lib/cu12/*"', f'path = "{pattern}"'))
+    assert "targets.v0.32.left-out." in caught.value.why
+    assert "a path below site-packages" in caught.value.why
+
+
+def test_one_pattern_or_several_may_have_a_reason(copy):
+    tables = read_intent(copy('path = "nccl/*/lib/cu12/*"', 'path = ["a/*", "b/**"]')).targets["v0.32"].left_out
+    assert ("a/*", "b/**") in [table.patterns for table in tables]
+    assert ("nvidia/cu13/lib/libcusolverMg.so.12",) in [table.patterns for table in tables]
+    with pytest.raises(IntentError):
+        read_intent(copy('path = ["a/*", "b/**"]', "path = []"))

@@ -15,13 +15,14 @@ def wheel(name):
 HOME = {"low": "base", "high": "top", "twin": "top", "vllm": "top"}
 
 
-def plan(records, declared=(), patched=()):
+def plan(records, declared=(), patched=(), left_out=None):
     found = overlaps(records)
     chosen = winners(found, list(declared))
     names = [wheel(name) for name in sorted(records)]
     made = plan_layers(
-        names, ["base", "empty", "top"], HOME.__getitem__, overlaps=found, winners=chosen, patched=patched
-    )
+        names, ["base", "empty", "top"], HOME.__getitem__,
+        overlaps=found, winners=chosen, left_out=left_out or {}, bytecode={"high": ("x.py",)}, patched=patched,
+    )  # fmt: skip
     return {item.name: item for item in made}
 
 
@@ -47,3 +48,10 @@ def test_patched_distributions_are_deferred():
     assert made["top"].defer == ("vllm",)
     assert made["base"].defer == ()
     assert made["top"].as_dict()["defer"] == ["vllm"]
+
+
+def test_a_layer_is_told_only_what_its_own_wheels_leave_out():
+    made = plan({"low": {"a": "1"}, "high": {}}, left_out={"low": ("a",)})
+    assert made["base"].as_dict()["left_out"] == {"low": ["a"]}
+    assert made["top"].as_dict()["left_out"] == {}
+    assert [made[name].as_dict()["bytecode"] for name in ("base", "top")] == [[], ["x.py"]]

@@ -1,7 +1,8 @@
 """Install one layer's wheels for aarch64 into /opt/venv without running any of their code.
 
 Usage: install.py PLAN_FOLDER PYTHON PLATFORM. PLAN_FOLDER holds ``plan.json`` and the wheels. The dist-info of a
-distribution that a series patches goes to /opt/spark/released instead: a true one ships with the patched files.
+distribution that a series patches goes to /opt/spark/released instead: a true one ships with the patched files. What
+the plan leaves out is deleted again, and listed in /opt/spark/left-out/LAYER.json: its size, the device code in it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,20 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import BUILDER, NATIVE, RELEASED, VENV, begin, entries, settle, site_packages
+from fatbin import device_code
+from layer import (
+    BUILDER,
+    LEFT_OUT,
+    NATIVE,
+    RELEASED,
+    VENV,
+    begin,
+    cache_of,
+    compile_all,
+    entries,
+    settle,
+    site_packages,
+)
 
 CACHE = VENV / ".uv"  # on the venv's own file system: uv links from it
 
@@ -46,10 +60,17 @@ def main(folder: Path, python: str, platform: str, env: Mapping[str, str]) -> No
     shutil.rmtree(CACHE)
     for name, paths in plan["disown"].items():
         disown(dist_info(site, name), set(paths))
+    if plan["left_out"]:
+        gone = leave_out(site, plan["left_out"])
+        LEFT_OUT.mkdir(parents=True, exist_ok=True)
+        text = ",\n".join(f"{json.dumps(path)}: {json.dumps(said)}" for path, said in sorted(gone.items()))
+        (LEFT_OUT / f"{plan['name']}.json").write_text(f"{{{text}}}\n", encoding="utf-8")
+    sources = [os.fspath(site / path) for path in plan["bytecode"]]
+    compile_all(sources)
     for name in plan["defer"]:
         RELEASED.mkdir(parents=True, exist_ok=True)
         dist_info(site, name).rename(RELEASED / name)
-    settle(before)
+    settle(before, {cache_of(source) for source in sources})
 
 
 def pose(python: str) -> list[Path]:
@@ -91,6 +112,22 @@ def disown(info: Path, paths: set[str]) -> None:
     rows = [row for row in csv.reader(io.StringIO(record.read_text(encoding="utf-8"))) if row[0] not in paths]
     with open(record, "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
+
+
+def leave_out(site: Path, chosen: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Delete files of distributions, their rows in RECORD, and folders that are empty then; what each file was."""
+    gone = {}
+    for path in sorted({path for paths in chosen.values() for path in paths}):
+        code = [str(code) for code in device_code(os.fspath(site / path))]
+        gone[path] = {"bytes": (site / path).stat().st_size, **({"code": code} if code else {})}
+        (site / path).unlink()
+        for folder in (site / path).parents:
+            if folder == site or any(folder.iterdir()):
+                break
+            folder.rmdir()
+    for name, paths in chosen.items():
+        disown(dist_info(site, name), set(paths))
+    return gone
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ copied; their programs come from the builder root, mounted at /mnt/builder, and 
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import py_compile
 import stat
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 # The constants of every build, as the Dockerfile's ARG sets them (build/determinism.py): none has a default here.
@@ -17,6 +21,7 @@ ROOT = Path("/opt")  # all that the steps add is below it
 VENV = ROOT / "venv"
 SPARK = ROOT / "spark"
 RELEASED = SPARK / "released"  # dist-info of patched distributions, as their wheels have it
+LEFT_OUT = SPARK / "left-out"  # what of each layer's wheels is not in the image
 
 BUILDER = Path("/mnt/builder")
 NATIVE = [f"{BUILDER}/ld.so", "--library-path", f"{BUILDER}/lib.native"]
@@ -38,14 +43,56 @@ def entries(root: Path = ROOT) -> set[str]:
     return {os.path.join(folder, name) for folder, folders, files in os.walk(root) for name in [*folders, *files]}
 
 
-def settle(before: set[str]) -> None:
+def cache_of(source: str) -> str:
+    """Where Python looks for the bytecode of a source (PEP 3147); the builder's Python is of the image's version."""
+    return importlib.util.cache_from_source(source, optimization="")
+
+
+def compile_one(source: str) -> bool:
+    """Write a source's bytecode where Python looks for it; whether it compiles.
+
+    Python compares it with the source's hash each time that it is imported (PEP 552), not with the source's time,
+    which is the same for all files here: bytecode of another version of a file is never run.
+    """
+    mode = py_compile.PycInvalidationMode.CHECKED_HASH
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what other people's sources escape
+        try:
+            py_compile.compile(source, cfile=cache_of(source), doraise=True, optimize=0, invalidation_mode=mode)
+        except (py_compile.PyCompileError, ValueError):  # for another Python, or no UTF-8: importing it fails too
+            return False
+    return True
+
+
+def compile_all(sources: list[str]) -> None:
+    """Compile sources by a process for each core; each file by itself, so that their order is no matter."""
+    workers = max(1, len(os.sched_getaffinity(0)))
+    children = []
+    for number in range(workers):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                for source in sources[number::workers]:
+                    compile_one(source)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    ended = [os.waitpid(child, 0)[1] for child in children]
+    if any(ended):
+        raise SystemExit("a process that compiles bytecode failed")
+
+
+def settle(before: set[str], bytecode: Collection[str] = ()) -> None:
     """Give everything that was added below /opt mode u=rwX,go=rX and the one time, and so the folders around it.
 
-    What was there before is not touched: touching would copy it into this layer. Bytecode is an error.
+    What was there before is not touched: touching would copy it into this layer. Bytecode is an error, but that which
+    the step was to make.
     """
     added = entries() - before
-    if bytecode := sorted(path for path in added if path.endswith(".pyc")):
-        raise SystemExit(f"bytecode in a layer: {bytecode[0]}")
+    if strays := sorted(path for path in added if path.endswith(".pyc") and path not in bytecode):
+        raise SystemExit(f"bytecode in a layer: {strays[0]}")
     moment = int(os.environ["LAYER_TIME"])
     around: set[str] = set()  # plain strings: with Path objects this took half as long as the installing itself
     for path in added:

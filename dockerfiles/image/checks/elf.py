@@ -15,6 +15,7 @@ AARCH64 = 183
 DEVICE_CODE = {190: "CUDA", 247: "BPF"}  # not run by the CPU
 NAMES = {3: "i386", 40: "ARM", 62: "x86-64", 183: "AArch64", 190: "CUDA", 243: "RISC-V", 247: "BPF"}
 HEADER = 20
+PT_LOAD, PT_DYNAMIC, DT_NEEDED, DT_STRTAB, DT_STRSZ = 1, 2, 1, 5, 10
 
 
 def machine(head: bytes) -> int | None:
@@ -40,6 +41,35 @@ def regular_files(root: str) -> Iterator[str]:
                     waiting.append(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 yield entry.path
+
+
+def needed(path: str) -> list[str]:
+    """The names of the libraries that a 64-bit little-endian ELF file asks its loader for (DT_NEEDED); none of others.
+
+    Names are found through the program headers (PT_DYNAMIC, PT_LOAD), which a loader needs and strip leaves alone.
+    """
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+        if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01" or machine(head) in DEVICE_CODE:
+            return []
+        start, size, count = (*struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54))
+        stream.seek(start)
+        table = stream.read(size * count)
+        headers = [struct.unpack_from("<II6Q", table, size * number) for number in range(count)]
+        dynamic: list[tuple[int, int]] = []
+        for kind, _, offset, _, _, length, *_ in headers:
+            if kind == PT_DYNAMIC:
+                stream.seek(offset)
+                dynamic = [*struct.iter_unpack("<QQ", stream.read(length - length % 16))]
+        names = [value for tag, value in dynamic if tag == DT_NEEDED]
+        address = next((value for tag, value in dynamic if tag == DT_STRTAB), 0)
+        length = next((value for tag, value in dynamic if tag == DT_STRSZ), 0)
+        for kind, _, offset, at, _, filled, *_ in headers:
+            if names and kind == PT_LOAD and at <= address < at + filled:
+                stream.seek(offset + address - at)
+                strings = stream.read(length)
+                return [strings[name : strings.index(b"\0", name)].decode() for name in names]
+    return []
 
 
 def check_elf(context: Context, root: str = "/") -> Outcome:  # noqa: ARG001 - all checks are called alike

@@ -7,6 +7,9 @@ size of what follows) and entries, each a header and a payload:
     offset  0  u16 kind: 1 PTX, 2 SASS (a cubin), 8 LTO intermediate code
     offset  4  u32 header size     offset 8  u64 payload size     offset 28  u32 architecture (120 for sm_120)
     offset 40  u64 flags: 0x100000 architecture-specific ("a"), 0x200000 family-specific ("f")
+
+A cubin is an ELF file (e_machine 190). Its e_flags hold the architecture: in bits 8 to 15 since version 8 of its ABI
+(EI_ABIVERSION), in bits 0 to 7 before.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ ENTRY = struct.Struct("<HHIQ")
 KINDS = {1: "ptx", 2: "sass", 8: "lto"}
 ARCHITECTURE_SPECIFIC, FAMILY_SPECIFIC = 0x100000, 0x200000
 SMALLEST_ENTRY = 48
+ELF_HEAD, CUDA, ABI_8 = 52, 190, 8
 
 NATIVE, FIRST_USE, NONE = "native", "first use", "none"
 
@@ -50,6 +54,16 @@ def read_fatbins(path: str) -> list[tuple[Code, ...]]:
             return []
         with data:
             return list(_fatbins(data))
+
+
+def device_code(path: str) -> list[Code]:
+    """Every kind of device code in a file, sorted: what its fat binaries hold, or a cubin's own."""
+    with open(path, "rb") as stream:
+        head = stream.read(ELF_HEAD)
+    if head[:4] == b"\x7fELF" and len(head) == ELF_HEAD and struct.unpack_from("<H", head, 18)[0] == CUDA:
+        flags = struct.unpack_from("<I", head, 48)[0]
+        return [Code("sass", (flags >> 8 if head[8] >= ABI_8 else flags) & 0xFF)]
+    return sorted({code for codes in read_fatbins(path) for code in codes})
 
 
 def _fatbins(data: mmap.mmap | bytes) -> list[tuple[Code, ...]]:

@@ -18,6 +18,8 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "versions": ("files", "installed", "check_versions"),
     "patches": ("files", "installed", "check_patches"),
     "libraries": ("files", "libraries", "check_libraries"),
+    "left-out": ("files", "left_out", "check_left_out"),
+    "bytecode": ("files", "bytecode", "check_bytecode"),
     "record": ("files", "records", "check_record"),
     "metadata": ("tools", "installed", "check_metadata"),
     "imports-tiny": ("tools", "installed", "check_imports_tiny"),
@@ -43,7 +45,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
 
 SETS: dict[str, tuple[str, ...]] = {
     "vllm": tuple(name for name, (group, _, _) in CHECKS.items() if name != "imports-tiny" and group != "self-test"),
-    "tiny": ("elf", "versions", "patches", "record", "metadata", "imports-tiny", "gpu-driver"),
+    "tiny": ("elf", "versions", "patches", "left-out", "bytecode", "record", "metadata", "imports-tiny", "gpu-driver"),
     "foreign": ("elf", "gpu-driver"),
     "self-test": ("works", "prints", "dies", "after"),
 }

@@ -93,7 +93,10 @@ def _verify(path: str, owners: list[tuple[str, str]]) -> tuple[list[str], int]:
 
 
 def _unowned(claims: set[str]) -> list[str]:
-    """Files below the venv that nothing claims, less the allowed ones and bytecode of a source that is claimed."""
+    """Files below the venv that nothing claims, less the allowed ones and bytecode of a source that is claimed.
+
+    No installer writes bytecode into a RECORD with a hash: the check `bytecode` looks into it.
+    """
     found = []
     for folder, _, files in os.walk(sys.prefix):
         for name in files:

@@ -1,0 +1,74 @@
+"""Bytecode in the venv is that of the sources beside it, whatever machine compiled it.
+
+A .pyc file (PEP 552): 4 bytes magic, 4 bytes flags (3: compared with the source's hash whenever it is imported), 8
+bytes of that hash, then the code.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import py_compile
+import struct
+import sysconfig
+import warnings
+from pathlib import Path
+
+from .events import Context, Outcome, Skipped, listed
+
+CHECKED = 3
+SAMPLE = 200  # sources that are compiled again, by the image's own Python
+
+
+def check_bytecode(context: Context) -> Outcome:
+    """Findings: bytecode of another source or Python, or none at all where the target has it compiled.
+
+    A sample, the same each time, is compiled again and compared to the byte: what compiled it ran on another machine.
+    """
+    site = Path(sysconfig.get_path("purelib"))
+    found = sorted(path for path in site.rglob("*.pyc") if path.parent.name == "__pycache__")
+    strays = sorted(set(site.rglob("*.pyc")) - set(found))
+    findings = [f"{path.relative_to(site)} is bytecode without a source" for path in strays]
+    faults = {path: fault for path in found if (fault := _fault(path))}
+    findings += [f"{path.relative_to(site)} {fault}" for path, fault in faults.items()]
+    declared = context.manifest.get("bytecode", [])
+    if declared and not found:
+        findings.append("the target has modules compiled, and there is no bytecode")
+    if not declared and found:
+        findings.append(f"the target has nothing compiled, and there is bytecode: {found[0].relative_to(site)}")
+    if not declared and not findings:
+        raise Skipped("the target has nothing compiled")
+    sample = found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
+    differing = [path for path in sample if path not in faults and not _same(path, context.scratch)]
+    findings += [f"{path.relative_to(site)} is not what this Python makes" for path in differing]
+    size = sum(path.stat().st_size for path in found)
+    evidence = {"files": len(found), "bytes": size, "compiled again": len(sample), "faults": listed(findings)}
+    return Outcome(evidence, findings)
+
+
+def _fault(path: Path) -> str:
+    """What is wrong with the head of a bytecode file."""
+    source = _source(path)
+    if not source.is_file():
+        return "has no source"
+    head = path.read_bytes()[:16]
+    if path.name != os.path.basename(importlib.util.cache_from_source(str(source), optimization="")):
+        return "is for another Python"
+    if len(head) < 16 or head[:4] != importlib.util.MAGIC_NUMBER:
+        return "is for another Python"
+    if struct.unpack_from("<I", head, 4)[0] != CHECKED:
+        return "would be run without a look at its source"
+    return "" if head[8:] == importlib.util.source_hash(source.read_bytes()) else "is of another source"
+
+
+def _source(path: Path) -> Path:
+    return path.parent.parent / (path.name.split(".", 1)[0] + ".py")
+
+
+def _same(path: Path, scratch: Path) -> bool:
+    again = scratch / "again.pyc"
+    mode = py_compile.PycInvalidationMode.CHECKED_HASH
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        py_compile.compile(str(_source(path)), cfile=str(again), doraise=True, optimize=0, invalidation_mode=mode)
+    return again.read_bytes() == path.read_bytes()
