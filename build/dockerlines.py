@@ -32,6 +32,9 @@ def faults(dockerfile: str, layers: Sequence[str]) -> Iterator[str]:
             taken |= sources
             yield from (f"the Dockerfile copies from {name}, which no lock names" for name in sorted(sources - known))
             yield from _network(word.upper(), flags, line)
+        elif word.upper() == "ARG":
+            open_ones = [name for name in arguments if "=" not in name]
+            yield from (f"the Dockerfile takes {name} from whoever builds it" for name in open_ones)
         elif word.upper() not in PLAIN:
             yield f"the Dockerfile has an instruction that is not understood: {line[:80]}"
         if word.upper() not in ("LABEL", "ENV") and ADDRESS.search(line):

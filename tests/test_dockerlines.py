@@ -34,7 +34,7 @@ def test_a_good_dockerfile_has_no_faults():
         "RUN --network=none --mount=type=bind,from=python:3.13,target=/x true", "RUN true", "RUN --network=host true",
         "RUN --network=none \\\n  --mount=from=alpine,target=/x true", "RUN --network=none <<E\ntrue\nE",
         "ADD https://example.invalid/x.tar /", "ADD git@example.invalid:x.git /", "ONBUILD RUN true", 'SHELL ["x"]',
-        "# syntax=docker/dockerfile:1", "#Syntax = x",
+        "# syntax=docker/dockerfile:1", "#Syntax = x", "ARG WHO", "ARG A=1 WHEN B=2",
     ],
 )  # fmt: skip
 def test_what_no_lock_names_is_found(line):
@@ -47,3 +47,7 @@ def test_a_layer_that_nothing_installs_is_named():
 
 def test_an_address_in_a_label_takes_nothing_in():
     assert faults("USER 1000:1000", 'LABEL source="https://example.invalid/x"') == []
+
+
+def test_an_argument_with_its_value_takes_nothing_in():
+    assert faults("USER 1000:1000", 'ARG TZ="UTC" UMASK="022"') == []
