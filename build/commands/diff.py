@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from build import compared, comparing, diffreport, pullcost
+from build import compared, comparing, diffjson, diffreport, pullcost
 from build.console import human_bytes, outline, table
 from build.diffreport import Explanation, Report
 from build.errors import DifferentError, UsageError
@@ -78,7 +78,7 @@ def write(found: ImageDiff, explained: Sequence[comparing.Explained], folder: Pa
     report = Report(diff=found, explanations=told)
     text = diffreport.plain(diffreport.outline(report, files=None))
     (folder / "report.txt").write_text(f"{diffreport.summary(found)}\n{text}", encoding="utf-8")
-    (folder / "report.json").write_text(diffreport.to_json(report), encoding="utf-8")
+    (folder / "report.json").write_text(diffjson.to_json(report), encoding="utf-8")
     return report
 
 
@@ -87,7 +87,7 @@ def tell(settings: Settings, report: Report, folder: Path, *, all_files: bool) -
     diff = report.diff
     summary = diffreport.summary(diff)
     if settings.json:
-        print(diffreport.to_json(report), end="")
+        print(diffjson.to_json(report), end="")
     else:
         for side, image in (("A", diff.a), ("B", diff.b)):
             print(f"{side}: {image.name}  {image.id}")
