@@ -60,7 +60,9 @@ class Image:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        return (self.config.get("config") or {}).get("Labels") or {}
+        told = self.config.get("config")
+        labels = told.get("Labels") if isinstance(told, dict) else None
+        return labels if isinstance(labels, dict) else {}
 
     @property
     def id(self) -> str:
@@ -108,7 +110,7 @@ def of_digest(name: str, source: Source, digest: str) -> Image:
         rows = document["layers"]
         files = [(str(row["digest"]), int(row["size"]), _file(str(row["digest"]))) for row in rows]
         layers = _layers(config, files, [str(row.get("mediaType")) for row in rows])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _no_image(name, f"{digest} is no manifest of an image ({error!r})") from error
     return Image(
         name=name,
@@ -138,7 +140,7 @@ def _of_old_save(name: str, source: Archive) -> Image:
         names = [str(file) for file in told["Layers"]]
         files = [(str(diff_id), source.members[file][1], file) for diff_id, file in zip(ids, names, strict=True)]
         layers = _layers(config, files)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _no_image(name, f"its manifest.json does not tell of one image ({error!r})") from error
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     return Image(name=name, manifest="", config=config, config_digest=digest, layers=layers, source=source)
