@@ -36,7 +36,10 @@ class Explained:
 
 
 def compare(a: Image, b: Image) -> ImageDiff:
-    """All that differs. Layers of equal diff ids are not read, but small ones where a path's package is not known."""
+    """All that differs. Layers of equal diff ids are not read, but small ones where a path's package is not known.
+
+    So an image is believed when it states the diff id of another's layer; an engine compares when it unpacks it.
+    """
     if a.manifest and a.manifest == b.manifest:
         return ImageDiff(a=a, b=b)
     pairs = imagediff.align(a.layers, b.layers)

@@ -45,11 +45,13 @@ def forms(a: Image, b: Image) -> tuple[str, ...]:
     if a.config_digest != b.config_digest and not configs(a, b):
         keys = {key for image in (a, b) for key in image.config if key == "history" or key.startswith("moby.")}
         other = sorted(key for key in keys if a.config.get(key) != b.config.get(key))
-        said.append(f"config: {', '.join(other) or 'the same JSON in other bytes'}")
+        if other or a.config == b.config:  # else the layers made it another one
+            said.append(f"config: {', '.join(other) or 'the same JSON in other bytes'}")
     if a.annotations != b.annotations:
         names = a.annotations.keys() | b.annotations.keys()
         other = sorted(name for name in names if a.annotations.get(name) != b.annotations.get(name))
         said.append(f"annotations of the manifest: {', '.join(other)}")
-    if not said and a.manifest != b.manifest and [x.digest for x in a.layers] == [x.digest for x in b.layers]:
+    same_files = a.config_digest == b.config_digest and [x.digest for x in a.layers] == [x.digest for x in b.layers]
+    if not said and same_files and a.manifest != b.manifest:
         said.append("manifest: media types, or the same JSON in other bytes")
     return tuple(said)

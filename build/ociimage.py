@@ -150,7 +150,7 @@ def _layers(
     config: Mapping[str, Any], files: Sequence[tuple[str, int, str]], media: Sequence[str] = ()
 ) -> tuple[Layer, ...]:
     """The layers of a config, given each one's digest, bytes and file, and its media type where that is known."""
-    ids = [str(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
+    ids = [_known(str(diff_id)) for diff_id in config["rootfs"]["diff_ids"]]
     made = [str(row.get("created_by") or row.get("comment") or "") for row in _filled(config)]
     names = made if len(made) == len(ids) else [""] * len(ids)
     packed = [re.sub(r".*tar[.+]?", "", text) for text in media] or [""] * len(ids)
@@ -201,9 +201,13 @@ def _chosen(manifests: Any, name: str) -> Mapping[str, Any]:
 
 
 def _file(digest: str) -> str:
+    return f"blobs/{_known(digest).replace(':', '/')}"
+
+
+def _known(digest: str) -> str:
     if not DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is no digest that we know")
-    return f"blobs/{digest.replace(':', '/')}"
+    return digest
 
 
 def _json_blob(source: Source, digest: str, name: str) -> tuple[dict[str, Any], int]:

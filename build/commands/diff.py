@@ -28,6 +28,7 @@ from build.pullcost import Cost, Pulled
 FILES = 5  # of a package, shown first
 EXPLAINED = 10  # files
 LINES = 15  # of each of diffoscope's reports, shown
+WIDTH = 200  # characters of each of those
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,7 @@ def write(found: ImageDiff, explained: Sequence[comparing.Explained], folder: Pa
         if lines:
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         told[found.layers.index(item.layer), item.change.path] = Explanation(
-            lines=tuple(lines[:LINES]), file=str(file) if lines else "", note=item.told.note
+            lines=tuple(clipped(line) for line in lines[:LINES]), file=str(file) if lines else "", note=item.told.note
         )
     report = Report(diff=found, explanations=told)
     text = diffreport.plain(diffreport.outline(report, files=None))
@@ -138,6 +139,10 @@ def tell_cost(settings: Settings, found: Cost, a: str, b: str) -> int:
     extra = f" (with {found.overhead} of manifest and config)" if found.overhead else ""
     print(f"{human_bytes(found.new)} new of {human_bytes(found.total)}{extra}: {found.new:,} of {found.total:,} bytes")
     return 0
+
+
+def clipped(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[:WIDTH]}…"
 
 
 def _stem(image: Image) -> str:
