@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import assemble, engine, ociimage, private, recipe, reference, results, steps, store
+from build import assemble, engine, ociimage, ocisource, private, recipe, reference, results, steps, store
 from build.console import human_bytes, step
 from build.errors import BuildError, ImageNotFoundError
 from build.intent import read_intent
@@ -88,7 +88,7 @@ def _in_engine(settings: Settings, word: str, name: str, kept: contextlib.ExitSt
         raise ImageNotFoundError(error.what, why=error.why, todo=build) from error
     content = private.places(settings.store).content
     if chosen.private and _is_readable(content, found.digest):
-        return ociimage.of_digest(word, ociimage.Folder(content.parent), found.digest)
+        return ociimage.of_digest(word, ocisource.Folder(content.parent), found.digest)
     return ociimage.read(word, _saved(settings, chosen, client, found.digest, kept))
 
 

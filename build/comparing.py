@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from build import diffoscope, host, imagediff, layertar, ociimage, owners, store
+from build import configdiff, diffoscope, host, imagediff, layertar, ocisource, owners, store
 from build.console import human_bytes, step, warn
 from build.diffoscope import Told
 from build.errors import BuildError
@@ -36,7 +36,10 @@ class Explained:
 
 
 def compare(a: Image, b: Image) -> ImageDiff:
-    """All that differs. Layers of equal diff ids are not read, but small ones where a path's package is not known."""
+    """All that differs. Layers of equal diff ids are not read, but small ones where a path's package is not known.
+
+    So an image is believed when it states the diff id of another's layer; an engine compares when it unpacks it.
+    """
     if a.manifest and a.manifest == b.manifest:
         return ImageDiff(a=a, b=b)
     pairs = imagediff.align(a.layers, b.layers)
@@ -67,8 +70,8 @@ def compare(a: Image, b: Image) -> ImageDiff:
         recompressed=tuple(
             (one, two) for one, two in pairs if one and two and one.diff_id == two.diff_id and one.digest != two.digest
         ),
-        config=imagediff.configs(a, b),
-        form=imagediff.forms(a, b),
+        config=configdiff.configs(a, b),
+        form=configdiff.forms(a, b),
         versions=_versions(found, *known),
     )
 
@@ -93,7 +96,7 @@ def _read(a: Image, b: Image, pair: Pair, known: tuple[owners.Owners, owners.Own
 
 
 def _open(image: Image, layer: Layer, side: str) -> IO[bytes]:
-    return ociimage.open_blob(image.source, layer.file, _what(layer, side))
+    return ocisource.open_blob(image.source, layer.file, _what(layer, side))
 
 
 def _index(raw: IO[bytes], layer: Layer, side: str) -> Index:

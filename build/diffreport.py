@@ -1,20 +1,15 @@
-"""How a difference between images is told: one line that sums it up, an outline, JSON."""
+"""How a difference between images is told to people: one line that sums it up, and an outline."""
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from build.console import human_bytes
-from build.imagediff import DIFFERENT, EQUIVALENT, SAME, Change, Fact, ImageDiff, LayerDiff
-from build.layertar import Entry
-from build.ociimage import Image, Layer
+from build.imagediff import EQUIVALENT, SAME, Change, Fact, ImageDiff, LayerDiff
 
-SCHEMA = 1
 PACKAGES = 20  # of a layer, shown first
 TOLD = 3  # the depth of what diffoscope said: the one text of several lines
 Line = tuple[int, str]
@@ -94,7 +89,7 @@ def outline(report: Report, *, files: int | None) -> list[Line]:
     lines: list[Line] = []
     for place, layer in enumerate(diff.layers):
         lines.append((0, layer_title(layer)))
-        packages = _packages(layer)
+        packages = by_package(layer)
         shown = packages if files is None else packages[:PACKAGES]
         for name, changes in shown:
             lines.append((1, f"{_versioned(name, diff.versions)}: {changed(changes).partition(', ')[2]}"))
@@ -116,7 +111,7 @@ def outline(report: Report, *, files: int | None) -> list[Line]:
     return [(depth, "\n".join(map(printable, text.split("\n") if depth == TOLD else [text]))) for depth, text in lines]
 
 
-def _packages(layer: LayerDiff) -> list[tuple[str, list[Change]]]:
+def by_package(layer: LayerDiff) -> list[tuple[str, list[Change]]]:
     """The changes by package: other contents first; then what changes most comes last, as it would hide the rest."""
     by: dict[str, list[Change]] = {}
     for change in sorted(layer.changes, key=lambda change: not change.has_other_content):
@@ -168,67 +163,3 @@ def printable(text: str) -> str:
 def plain(lines: Iterable[Line]) -> str:
     """The outline as text, for a file."""
     return "".join(textwrap.indent(f"{text}\n", "  " * depth) for depth, text in lines)
-
-
-def to_json(report: Report) -> str:
-    """All of it as JSON; ``schema`` counts the versions of its form."""
-    diff = report.diff
-    body: dict[str, Any] = {
-        "schema": SCHEMA,
-        "verdict": diff.verdict,
-        "same": diff.verdict != DIFFERENT,
-        "summary": summary(diff),
-        "a": _image(diff.a),
-        "b": _image(diff.b),
-        "layers": [_layer(report, place, layer) for place, layer in enumerate(diff.layers)],
-        "config": [asdict(fact) for fact in diff.config],
-        "recompressed": [{"a": _side(one), "b": _side(two)} for one, two in diff.recompressed],
-        "form": list(diff.form),
-    }
-    return json.dumps(body, indent=1) + "\n"
-
-
-def _image(image: Image) -> dict[str, Any]:
-    return {
-        "name": image.name,
-        "manifest": image.manifest,
-        "config": image.config_digest,
-        "layers": [_side(layer) for layer in image.layers],
-    }
-
-
-def _layer(report: Report, place: int, layer: LayerDiff) -> dict[str, Any]:
-    return {
-        "a": _side(layer.a),
-        "b": _side(layer.b),
-        "form": layer.form,
-        "packages": [
-            {
-                "name": name,
-                "versions": list(report.diff.versions.get(name, ())),
-                "files": [_file(change, report.explanations.get((place, change.path))) for change in changes],
-            }
-            for name, changes in _packages(layer)
-        ],
-    }
-
-
-def _side(layer: Layer | None) -> dict[str, Any] | None:
-    if layer is None:
-        return None
-    told = asdict(layer)
-    del told["file"]
-    return told
-
-
-def _file(change: Change, told: Explanation | None) -> dict[str, Any]:
-    facts = [asdict(fact) for fact in change.facts]
-    body: dict[str, Any] = {"path": change.path, "facts": facts, "a": _entry(change.a), "b": _entry(change.b)}
-    return body | ({"diffoscope": {"report": told.file, "note": told.note}} if told else {})
-
-
-def _entry(entry: Entry | None) -> dict[str, Any] | None:
-    if entry is None:
-        return None
-    names = ("kind", "mode", "owner", "mtime", "size", "link", "sha256")
-    return {name: getattr(entry, name) for name in names} | {"extra": dict(entry.extra)}

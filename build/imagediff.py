@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-from build import results
-from build.canonical import canonical_json
 from build.layertar import FILE, Entry, Index
 from build.ociimage import Image, Layer
 
@@ -190,37 +187,3 @@ def shown_time(seconds: str) -> str:
         return f"{datetime.fromtimestamp(int(whole), UTC):%Y-%m-%dT%H:%M:%S}{dot}{part}Z"
     except (ValueError, OverflowError, OSError):
         return seconds
-
-
-def configs(a: Image, b: Image) -> tuple[Fact, ...]:
-    """Where the configs differ in what counts; layers are told elsewhere."""
-    was, now = ({**_flat(results.counted(image.config)), "rootfs.diff_ids": ""} for image in (a, b))
-    return tuple(
-        Fact(name=name, a=was.get(name, ""), b=now.get(name, ""))
-        for name in sorted(was.keys() | now.keys())
-        if was.get(name) != now.get(name)
-    )
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Objects by the path of their keys; all else as JSON."""
-    if isinstance(value, Mapping) and value:
-        inner = (_flat(below, f"{name}.{key}".strip(".")) for key, below in value.items())
-        return {path: text for found in inner for path, text in found.items()}
-    return {name: canonical_json(value).decode("utf-8", "replace")}
-
-
-def forms(a: Image, b: Image) -> tuple[str, ...]:
-    """What differs outside of an image's identity, in words."""
-    said = []
-    if a.config_digest != b.config_digest and not configs(a, b):
-        keys = {key for image in (a, b) for key in image.config if key == "history" or key.startswith("moby.")}
-        other = sorted(key for key in keys if a.config.get(key) != b.config.get(key))
-        said.append(f"config: {', '.join(other) or 'the same JSON in other bytes'}")
-    if a.annotations != b.annotations:
-        names = a.annotations.keys() | b.annotations.keys()
-        other = sorted(name for name in names if a.annotations.get(name) != b.annotations.get(name))
-        said.append(f"annotations of the manifest: {', '.join(other)}")
-    if not said and a.manifest != b.manifest and [x.digest for x in a.layers] == [x.digest for x in b.layers]:
-        said.append("manifest: media types, or the same JSON in other bytes")
-    return tuple(said)

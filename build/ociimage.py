@@ -10,78 +10,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
+from build import ocisource
 from build.canonical import file_sha256
 from build.errors import HashMismatchError, ImageNotFoundError
+from build.ocisource import Archive, Folder, Source
 
 PLATFORM = ("linux", "arm64")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 JSON_LIMIT = 16 << 20  # bytes; a manifest or a config is some kB
 DEPTH = 4  # of an index in an index
 ATTESTATION = "vnd.docker.reference.type"  # BuildKit's annotation of what is no image
-
-
-class Source(Protocol):
-    """Where the files of an image are; names are relative, as a layout has them."""
-
-    def has(self, name: str) -> bool: ...
-
-    def open(self, name: str) -> IO[bytes]: ...
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A layout as a folder, or an engine's content store, whose ``blobs`` are laid out alike."""
-
-    path: Path
-
-    def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
-
-    def open(self, name: str) -> IO[bytes]:
-        return open(self.path / name, "rb")
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A layout as an uncompressed tar: where each file lies in it, so that nothing is unpacked."""
-
-    path: Path
-    members: Mapping[str, tuple[int, int]]
-
-    def has(self, name: str) -> bool:
-        return name in self.members
-
-    def open(self, name: str) -> IO[bytes]:
-        return cast("IO[bytes]", io.BufferedReader(_Part(self.path, *self.members[name]), 1 << 20))
-
-
-class _Part(io.RawIOBase):
-    """A range of a file as a file."""
-
-    def __init__(self, path: Path, offset: int, size: int) -> None:
-        self._stream = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
-        self._stream.seek(offset)
-        self._left = size
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._stream.readinto(memoryview(buffer)[: self._left]) or 0
-        self._left -= count
-        return count
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +60,9 @@ class Image:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        return (self.config.get("config") or {}).get("Labels") or {}
+        told = self.config.get("config")
+        labels = told.get("Labels") if isinstance(told, dict) else None
+        return labels if isinstance(labels, dict) else {}
 
     @property
     def id(self) -> str:
@@ -135,7 +82,7 @@ def read(name: str, path: Path) -> Image:
             raise _no_image(name, "the folder has no index.json, as an OCI layout has")
         return _of_layout(name, Folder(path))
     try:
-        archive = Archive(path, _members(path))
+        archive = ocisource.archive(path)
     except (tarfile.TarError, EOFError) as error:
         raise _no_image(name, f"it is no tar ({error}); one that is compressed must be decompressed first") from error
     if archive.has("index.json"):
@@ -163,7 +110,7 @@ def of_digest(name: str, source: Source, digest: str) -> Image:
         rows = document["layers"]
         files = [(str(row["digest"]), int(row["size"]), _file(str(row["digest"]))) for row in rows]
         layers = _layers(config, files, [str(row.get("mediaType")) for row in rows])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _no_image(name, f"{digest} is no manifest of an image ({error!r})") from error
     return Image(
         name=name,
@@ -193,7 +140,7 @@ def _of_old_save(name: str, source: Archive) -> Image:
         names = [str(file) for file in told["Layers"]]
         files = [(str(diff_id), source.members[file][1], file) for diff_id, file in zip(ids, names, strict=True)]
         layers = _layers(config, files)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _no_image(name, f"its manifest.json does not tell of one image ({error!r})") from error
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     return Image(name=name, manifest="", config=config, config_digest=digest, layers=layers, source=source)
@@ -203,7 +150,7 @@ def _layers(
     config: Mapping[str, Any], files: Sequence[tuple[str, int, str]], media: Sequence[str] = ()
 ) -> tuple[Layer, ...]:
     """The layers of a config, given each one's digest, bytes and file, and its media type where that is known."""
-    ids = [str(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
+    ids = [_known(str(diff_id)) for diff_id in config["rootfs"]["diff_ids"]]
     made = [str(row.get("created_by") or row.get("comment") or "") for row in _filled(config)]
     names = made if len(made) == len(ids) else [""] * len(ids)
     packed = [re.sub(r".*tar[.+]?", "", text) for text in media] or [""] * len(ids)
@@ -254,20 +201,13 @@ def _chosen(manifests: Any, name: str) -> Mapping[str, Any]:
 
 
 def _file(digest: str) -> str:
+    return f"blobs/{_known(digest).replace(':', '/')}"
+
+
+def _known(digest: str) -> str:
     if not DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is no digest that we know")
-    return f"blobs/{digest.replace(':', '/')}"
-
-
-def open_blob(source: Source, file: str, what: str) -> IO[bytes]:
-    """A blob's bytes, not compared yet; :class:`HashMismatchError` where it is not there."""
-    if not source.has(file):
-        raise HashMismatchError(
-            f"{what} is not whole",
-            why=f"{file} is not in it",
-            todo="export it again; from an engine: build or pull it again",
-        )
-    return source.open(file)
+    return digest
 
 
 def _json_blob(source: Source, digest: str, name: str) -> tuple[dict[str, Any], int]:
@@ -275,7 +215,7 @@ def _json_blob(source: Source, digest: str, name: str) -> tuple[dict[str, Any], 
         file = _file(digest)
     except ValueError as error:
         raise _no_image(name, str(error)) from error
-    with open_blob(source, file, name) as stream:
+    with ocisource.open_blob(source, file, name) as stream:
         data = stream.read(JSON_LIMIT)
     found = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if found != digest:
@@ -294,15 +234,6 @@ def _json(stream: IO[bytes], what: str, of: type = dict) -> dict[str, Any]:
     if not isinstance(found, of):
         raise _no_image(what, f"JSON of another kind than {of.__name__}")
     return cast("dict[str, Any]", found)
-
-
-def _members(path: Path) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    with tarfile.open(path, "r:") as archive:
-        for entry in archive:
-            if entry.isreg():
-                found[os.path.normpath(entry.name)] = (entry.offset_data, entry.size)
-    return found
 
 
 def _no_image(name: str, why: str) -> ImageNotFoundError:

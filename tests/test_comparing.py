@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from build import comparing, diffoscope, host, imagediff, ociimage
+from build import comparing, diffoscope, host, imagediff, ociimage, ocisource
 from build.diffoscope import Told
 from build.errors import HashMismatchError
 from build.models import Settings
@@ -107,10 +107,10 @@ def test_an_interrupted_run_does_not_read_on(tmp_path, monkeypatch):
 
     bad = ociimage.read("a", image(b"no tar" * 200).folder(tmp_path / "a"))
     good = ociimage.read("b", image(tar(entry("b"))).folder(tmp_path / "b"))
-    opened = ociimage.open_blob
+    opened = ocisource.open_blob
     endless = io.BufferedReader(Endless())
     monkeypatch.setattr(
-        ociimage, "open_blob", lambda source, *more: endless if source is good.source else opened(source, *more)
+        ocisource, "open_blob", lambda source, *more: endless if source is good.source else opened(source, *more)
     )
     with pytest.raises(HashMismatchError, match="of A is damaged"):
         comparing.compare(bad, good)

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from build import diffoscope, host
 from build.__main__ import main
+from build.diffoscope import Told
 from build.settings import REPO
 from tests.imagekit import SITE, entry, folder, gz, image, link, old_save, record, tar, written, zstd
 
@@ -97,6 +99,7 @@ def test_a_file_is_told_by_layer_package_and_fact(diff):
     assert "1 of 2 layers differs: 1 package, 1 file: content" in lines
     assert "layer 2 (wheels): 1 package, 1 file: content" in lines
     assert "pkg 1.0: 1 file: content" in lines
+    assert "written otherwise" not in out, "that the diff ids in the config differ is no news"
     assert any(line.startswith(f"{SITE}/pkg/a.py: content 6 bytes, sha256 ") for line in lines)
     assert "error: " in diff.err
     (changed,) = diff.report["layers"]
@@ -217,6 +220,23 @@ def test_without_diffoscope_the_rest_is_told(diff):
     assert diff.status == 53
     assert "pkg/a.py: content" in out
     assert "warning: without diffoscope's report: " in diff.err
+
+
+def test_diffoscope_s_report_is_bounded_on_the_terminal_and_whole_in_its_file(diff, monkeypatch):
+    lines = ["--- A", "+++ B", "+" + "y" * 5000, *(f"line {n}\x1b" for n in range(40))]
+    monkeypatch.setattr(diffoscope, "explain", lambda *_, **more: Told(text="\n".join(lines)))
+    monkeypatch.setattr(host, "diffoscope", lambda settings: diff.folder)
+    b = two(package(entry(f"{SITE}/pkg/a.py", b"a = 2\n")))
+    paths = [str(written(diff.folder / name, made)) for name, made in (("a", two(PACKAGE)), ("b", b))]
+    out = diff.on(*paths, diffoscope=1)
+    assert diff.status == 53
+    assert 150 < out.count("y") < 300
+    assert "line 11" in out
+    assert "line 12" not in out
+    (file,) = (diff.folder / "out").glob("*/diffoscope-01-*_pkg_a.py.txt")
+    assert file.name[:20] in out
+    assert file.read_text().splitlines() == [line.replace("\x1b", "\\x1b") for line in lines]
+    assert diff.report["layers"][0]["packages"][0]["files"][0]["diffoscope"] == {"report": str(file), "note": ""}
 
 
 def test_a_count_of_less_than_nothing_is_refused(diff):

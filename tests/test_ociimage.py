@@ -119,3 +119,17 @@ def test_a_manifest_that_is_missing_is_an_error(tmp_path):
     del made.files[f"blobs/{row['digest'].replace(':', '/')}"]
     with pytest.raises(HashMismatchError, match="not whole"):
         read(made.folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"history": ["x"]}, {"rootfs": []}, {"rootfs": {"diff_ids": "x"}}, {"rootfs": {"diff_ids": []}}, {"history": 1}],
+)
+def test_a_config_that_makes_no_sense_is_refused(tmp_path, config):
+    with pytest.raises(ImageNotFoundError, match="no manifest of an image"):
+        read(image(LAYER, config=config).folder(tmp_path))
+
+
+@pytest.mark.parametrize("config", ["text", {"Labels": ["x"]}, None])
+def test_labels_that_make_no_sense_are_none(tmp_path, config):
+    assert read(image(LAYER, config={"config": config}).folder(tmp_path)).labels == {}

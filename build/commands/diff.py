@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from build import compared, comparing, diffreport, pullcost
+from build import compared, comparing, diffjson, diffreport, pullcost
 from build.console import human_bytes, outline, table
 from build.diffreport import Explanation, Report
 from build.errors import DifferentError, UsageError
@@ -28,6 +28,7 @@ from build.pullcost import Cost, Pulled
 FILES = 5  # of a package, shown first
 EXPLAINED = 10  # files
 LINES = 15  # of each of diffoscope's reports, shown
+WIDTH = 200  # characters of each of those
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,12 +74,12 @@ def write(found: ImageDiff, explained: Sequence[comparing.Explained], folder: Pa
         if lines:
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         told[found.layers.index(item.layer), item.change.path] = Explanation(
-            lines=tuple(lines[:LINES]), file=str(file) if lines else "", note=item.told.note
+            lines=tuple(clipped(line) for line in lines[:LINES]), file=str(file) if lines else "", note=item.told.note
         )
     report = Report(diff=found, explanations=told)
     text = diffreport.plain(diffreport.outline(report, files=None))
     (folder / "report.txt").write_text(f"{diffreport.summary(found)}\n{text}", encoding="utf-8")
-    (folder / "report.json").write_text(diffreport.to_json(report), encoding="utf-8")
+    (folder / "report.json").write_text(diffjson.to_json(report), encoding="utf-8")
     return report
 
 
@@ -87,7 +88,7 @@ def tell(settings: Settings, report: Report, folder: Path, *, all_files: bool) -
     diff = report.diff
     summary = diffreport.summary(diff)
     if settings.json:
-        print(diffreport.to_json(report), end="")
+        print(diffjson.to_json(report), end="")
     else:
         for side, image in (("A", diff.a), ("B", diff.b)):
             print(f"{side}: {image.name}  {image.id}")
@@ -138,6 +139,10 @@ def tell_cost(settings: Settings, found: Cost, a: str, b: str) -> int:
     extra = f" (with {found.overhead} of manifest and config)" if found.overhead else ""
     print(f"{human_bytes(found.new)} new of {human_bytes(found.total)}{extra}: {found.new:,} of {found.total:,} bytes")
     return 0
+
+
+def clipped(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[:WIDTH]}…"
 
 
 def _stem(image: Image) -> str:
