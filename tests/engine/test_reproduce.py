@@ -96,7 +96,7 @@ def test_a_result_of_something_else_is_not_reproduced(clone):
     assert expected.status == 52, expected.err
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing_to_the_next(sign):
     child = subprocess.Popen(
         [sys.executable, "-m", "build", "reproduce", "--target", "tiny", "--vary", "order,host"],
