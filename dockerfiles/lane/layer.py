@@ -41,9 +41,15 @@ def settle(before: set[str]) -> None:
     added = entries() - before
     if bytecode := sorted(path for path in added if path.endswith(".pyc")):
         raise SystemExit(f"bytecode in a layer: {bytecode[0]}")
-    around = {os.fspath(parent) for path in added for parent in Path(path).parents if ROOT in (parent, *parent.parents)}
+    around: set[str] = set()  # plain strings: with Path objects this took half as long as the installing itself
+    for path in added:
+        folder = os.path.dirname(path)
+        while folder not in around and folder.startswith(os.fspath(ROOT)):
+            around.add(folder)
+            folder = os.path.dirname(folder)
     for path in sorted(added | around, reverse=True):
         mode = os.lstat(path).st_mode
-        if not stat.S_ISLNK(mode):
-            os.chmod(path, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
+        wanted = 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644
+        if not stat.S_ISLNK(mode) and stat.S_IMODE(mode) != wanted:
+            os.chmod(path, wanted)
         os.utime(path, (LAYER_TIME, LAYER_TIME), follow_symlinks=False)
