@@ -25,3 +25,19 @@ def test_a_process_is_found_by_what_it_names_and_its_end_is_awaited():
         child.kill()
         assert processes.wait_for_end([child.pid], 10) is True  # dead, though nobody has reaped it
     assert processes.arguments(child.pid) == []
+
+
+def test_the_cpu_of_a_process_counts_with_that_of_its_ended_children():
+    code = """
+import os, subprocess, sys, time
+burn = "import time\\nwhile time.process_time() < 0.3: pass"
+subprocess.run([sys.executable, "-c", burn], check=True)
+print(flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        assert 0.25 <= processes.cpu_seconds(child.pid) < 5
+        child.kill()
+        child.wait()
+        assert processes.cpu_seconds(child.pid) == 0.0
