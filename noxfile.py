@@ -107,7 +107,7 @@ def clean(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure builds (cold, unchanged, one line changed; -- --usual: beside the usual way), or fetching (-- --fetch)."""
+    """Measure builds (-- --cold, --usual: from nothing, beside the usual way), or fetching (-- --fetch)."""
     verb(session)
 
 

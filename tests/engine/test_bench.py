@@ -1,21 +1,26 @@
 """bench for real, on the target tiny: both ways in one run, and everything as it was afterwards."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
-from build import assemble, dockerapi, images
+from build import assemble, dockerapi, images, ourway, private, series
 from build.settings import REPO, default_store
 
+ZSTD = b"\x28\xb5\x2f\xfd"
 
-def verb(*arguments):
+
+def verb(*arguments, repo=REPO):
     done = subprocess.run(
-        [sys.executable, "-m", "build", *arguments], cwd=REPO, capture_output=True, text=True, check=False, timeout=900
+        [sys.executable, "-m", "build", *arguments], cwd=repo, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) if "--json" in arguments else None
 
 
 @pytest.fixture(scope="module", params=["uv", pytest.param("pip", marks=pytest.mark.slow)])
@@ -56,6 +61,30 @@ def test_the_usual_way_is_dearer_where_it_must_be(told):
 
 def test_only_one_way_gives_the_same_layers_twice(told):
     assert told[1]["same_layers_twice"] == {"ours": True, "usual": False}
+
+
+def test_each_layer_is_compressed_once(tmp_path):
+    """What a build adds to the engine's content is its new layers, as zstd, and text: nothing was made before them."""
+    content = private.places(default_store()).content / "sha256"
+    first = verb("build", "--target", "tiny", "--json")
+    for name in ("build", "dockerfiles", "lock", "patches"):
+        shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    (ref,) = series.read(REPO, "tiny", ("jinja2",)).refs
+    ourway.add_line(tmp_path / "patches", ref, ourway.COMMENT.format(time.time_ns()))
+    verb("lock", "--target", "tiny", "--offline", repo=tmp_path)
+    before = set(os.listdir(content))
+    try:
+        made = verb("build", "--target", "tiny", "--json", repo=tmp_path)
+        heads = {}
+        for name in set(os.listdir(content)) - before:
+            with open(content / name, "rb") as stream:
+                heads[f"sha256:{name}"] = stream.read(len(ZSTD))
+    finally:
+        verb("build", "--target", "tiny", "--json")
+    layers = {digest for digest, _ in made["layers"]} - {digest for digest, _ in first["layers"]}
+    assert {digest for digest, head in heads.items() if head[:1] != b"{"} == layers
+    assert {heads[digest] for digest in layers} == {ZSTD}
+    assert len(layers) == 2
 
 
 def test_afterwards_the_image_is_the_unchanged_one_and_the_other_is_gone(told):
