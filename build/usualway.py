@@ -9,9 +9,10 @@ RECORD stays as it was; an argument above the installing step, which is given th
 from __future__ import annotations
 
 import os
+import statistics
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from build import buildx, contexts, download, engine, host, images, private, steps, store, toolwheels
 from build.console import step
 from build.errors import LockError, OfflineError
+from build.measures import Measure
 from build.models import Engine
 from build.ourway import COMMENT, Layers, engine_cpu
 
@@ -51,6 +53,16 @@ def dockerfile(installer: str, python: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Made:
+    """One build of the usual way: the clock's value, wall seconds, the engine's seconds of CPU, the layers."""
+
+    clock: str
+    seconds: float
+    engine_cpu: float
+    layers: Layers
+
+
+@dataclass(frozen=True, kw_only=True)
 class Usual:
     """The usual Dockerfile and all that it reads, in place."""
 
@@ -59,8 +71,8 @@ class Usual:
     request: buildx.Request
     patched: Mapping[str, Path]
 
-    def build(self, *, clock: str, stage: str = "", no_cache: bool = False) -> tuple[float, float, Layers]:
-        """One build: its seconds, the engine's seconds of CPU, its layers. ``clock``: the argument's value."""
+    def build(self, *, clock: str, stage: str = "", no_cache: bool = False) -> Made:
+        """One build. ``clock``: the argument's value; ``stage``: stop there, and make no image."""
         settings = self.job.settings
         argv, env = engine.buildx(self.chosen, settings)
         request = replace(self.request, values=(("CACHEBUST", clock),), no_cache=no_cache)
@@ -71,7 +83,8 @@ class Usual:
         seconds, cpu = time.monotonic() - start, engine_cpu(settings, self.chosen) - before
         digest = str(made.get("containerimage.digest", ""))
         content = private.places(settings.store).content
-        return seconds, cpu, images.compressed_layers(content, digest) if digest else ()
+        layers = images.compressed_layers(content, digest) if digest else ()
+        return Made(clock=clock, seconds=seconds, engine_cpu=cpu, layers=layers)
 
     def change(self, token: str) -> None:
         """Add a line to a patched file; ``token`` makes it unlike any other."""
@@ -79,6 +92,18 @@ class Usual:
         name = min(name for name in entries if name.endswith(".py"))
         entries[name] = self.patched[name].read_bytes() + f"{COMMENT.format(token)}\n".encode()
         contexts.sync(self.request.context / "patched", entries)
+
+
+def measure(name: str, made: Sequence[Made], before: Made | None = None) -> Measure:
+    """What builds came to; new layers are those that the image of ``before`` had not."""
+    known = {digest for digest, _ in before.layers} if before else set()
+    sizes = [sum(size for digest, size in item.layers if digest not in known) for item in made]
+    return Measure(
+        name=name,
+        times=tuple(item.seconds for item in made),
+        engine_cpu=made[0].engine_cpu,
+        new_bytes=int(statistics.median(sizes)),
+    )
 
 
 @contextmanager

@@ -72,6 +72,17 @@ def test_each_change_is_one_line_more_and_another_one(tmp_path):
     assert (tmp_path / "main" / "patched" / "lib" / "b.so").read_bytes() == b"\x7fELF"
 
 
+def test_new_layers_are_those_that_the_build_before_had_not():
+    def made(seconds, *layers):
+        return usualway.Made(clock="1", seconds=seconds, engine_cpu=0.0, layers=layers)
+
+    first = made(9.0, ("a", 100), ("b", 50), ("c", 1))
+    again = [made(3.0, ("a", 100), ("b", 50), ("d", 5)), made(1.0, ("a", 100), ("b", 50), ("e", 7)), first]
+    told = usualway.measure("line", again, first)
+    assert (told.seconds, told.new_bytes) == (3.0, 5)
+    assert usualway.measure("cold", [first]).new_bytes == 151
+
+
 @pytest.fixture
 def job(tmp_path, monkeypatch):
     """What of a job pip's wheel is found with; the store and the lock have one, under its hash."""

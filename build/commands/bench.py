@@ -98,6 +98,40 @@ def tell(job: steps.Job, found: Sequence[Measure], more: dict[str, Any] | None =
 def compare(job: steps.Job, chosen: Engine, installer: str) -> int:
     """Our way and the usual one, in turns."""
     settings = job.settings
+    require_both(job, chosen)
+    with step(f"build {job.name}, so that there is something to compare with"):
+        first = ourway.build(settings, job.name, settings.repo)
+    with usualway.prepared(job, chosen, installer) as usual:
+        ourway.drop_build_cache(settings, chosen)
+        cold, again = ourway.cold(settings, chosen, job.name)
+        with step(f"a cold build with {installer}, the usual way"):
+            early = usual.build(clock=token(), no_cache=True)
+        ours, nothing, line = turns(job, usual, first["layers"], early)
+        # The clock's build needs room: what is kept is what a clock does not touch, wheels and root file system.
+        ourway.drop_build_cache(settings, chosen, kind="regular")
+        usual.build(clock=early.clock, stage=usualway.BASE)
+        with step(f"a build after a change of one line, with {installer} and a clock"):
+            usual.change(token())
+            late = usual.build(clock=token())
+    ourway.drop_build_cache(settings, chosen)
+    pairs = [
+        Pair(name="cold build", ours=cold, usual=usualway.measure("cold build", [early])),
+        Pair(name="nothing to do: our steps, and buildx", ours=ours[0], usual=nothing),
+        Pair(name="one-line change, copied over the installed", ours=ours[-1], usual=line),
+        Pair(
+            name="one-line change, a clock above the install",
+            ours=ours[-1],
+            usual=usualway.measure("one-line change, a clock", [late], early),
+        ),
+    ]
+    installed = {build.layers[usualway.INSTALLED] for build in (early, late)}
+    same = {"ours": again["layers"] == first["layers"], "usual": len(installed) == 1}
+    tell_pairs(job, installer, [cold, *ours], pairs, same)
+    return 0
+
+
+def require_both(job: steps.Job, chosen: Engine) -> None:
+    """An error where the two ways cannot be compared: an engine that is not ours, or a small disk."""
     if not chosen.private:
         raise UsageError(
             "--usual needs the private engine",
@@ -105,58 +139,29 @@ def compare(job: steps.Job, chosen: Engine, installer: str) -> int:
             todo="run it where no other engine answers (`nox -s engine -- up`, with DOCKER_HOST unset)",
         )
     needed = TIMES_THE_WHEELS * sum(wheel.size for wheel in job.lock.wheels)
-    store.require_space(settings.store, needed, f"building {job.name} in two ways")
-    with step(f"build {job.name}, so that there is something to compare with"):
-        first = ourway.build(settings, job.name, settings.repo)
-    with usualway.prepared(job, chosen, installer) as usual, ourway.changes(job, first["layers"]) as changes:
-        ourway.drop_build_cache(settings, chosen)
-        cold, again = ourway.cold(settings, chosen, job.name)
-        clock = token()
-        with step(f"a cold build with {installer}, the usual way"):
-            seconds, cpu, layers = usual.build(clock=clock, no_cache=True)
-        usual_cold = Measure(name="cold build", times=(seconds,), engine_cpu=cpu, new_bytes=total(layers))
-        idle, usual_idle, changed = [], [], []
-        with step(f"{IDLE_RUNS} builds with nothing to do, in turns"):
-            for _ in range(IDLE_RUNS):
-                idle.append(ourway.no_op(settings, job.name))
-                usual_idle.append(usual.build(clock=clock)[0])
-        with step(f"{CHANGES} builds after a change of one line, in turns"):
-            for _ in range(CHANGES):
-                changes.one_line(token())
-                usual.change(token())
-                changed.append(usual.build(clock=clock))
-        # The clock's build needs room: what is kept is what a clock does not touch, wheels and root file system.
-        ourway.drop_build_cache(settings, chosen, kind="regular")
-        usual.build(clock=clock, stage=usualway.BASE)
-        with step(f"a build after a change of one line, with {installer} and a clock"):
+    store.require_space(job.settings.store, needed, f"building {job.name} in two ways")
+
+
+def turns(
+    job: steps.Job, usual: usualway.Usual, first: ourway.Layers, early: usualway.Made
+) -> tuple[list[Measure], Measure, Measure]:
+    """Nothing to do, then one-line changes, by turns: what is to be told of ours, and of both of the usual way."""
+    idle, usual_idle, changed = [], [], []
+    with step(f"{IDLE_RUNS} builds with nothing to do, in turns"):
+        for _ in range(IDLE_RUNS):
+            idle.append(ourway.no_op(job.settings, job.name))
+            usual_idle.append(usual.build(clock=early.clock))
+    title = f"{CHANGES} builds after a change of one line, in turns"
+    with step(title), ourway.changes(job, first) as changes:
+        for _ in range(CHANGES):
+            changes.one_line(token())
             usual.change(token())
-            seconds, cpu, late = usual.build(clock=token())
-    ourway.drop_build_cache(settings, chosen)
-    ours = [cold, *idle_measures(idle), changes.measure()]
-    line = Measure(
-        name="one-line change",
-        times=tuple(seconds for seconds, _, _ in changed),
-        new_bytes=int(statistics.median(total(made, layers) for _, _, made in changed)),
+            changed.append(usual.build(clock=early.clock))
+    nothing, line = (
+        usualway.measure("nothing to do", usual_idle, early),
+        usualway.measure("one-line change", changed, early),
     )
-    busted = Measure(name="one-line change, a clock", times=(seconds,), engine_cpu=cpu, new_bytes=total(late, layers))
-    nothing = Measure(name="nothing to do", times=tuple(usual_idle))
-    pairs = [
-        Pair(name="cold build", ours=cold, usual=usual_cold),
-        Pair(name="nothing to do: our steps, and buildx", ours=ours[1], usual=nothing),
-        Pair(name="one-line change, copied over the installed", ours=ours[3], usual=line),
-        Pair(name="one-line change, a clock above the install", ours=ours[3], usual=busted),
-    ]
-    same = {
-        "ours": again["layers"] == first["layers"],
-        "usual": layers[usualway.INSTALLED] == late[usualway.INSTALLED],
-    }
-    tell_pairs(job, installer, ours, pairs, same)
-    return 0
-
-
-def total(layers: ourway.Layers, before: ourway.Layers = ()) -> int:
-    """Compressed bytes of the layers that were not there before."""
-    return sum(size for digest, size in layers if digest not in dict(before))
+    return [*idle_measures(idle), changes.measure()], nothing, line
 
 
 def tell_pairs(
