@@ -39,7 +39,8 @@ def main(folder: Path, name: str, python: str, local: str) -> None:
         shutil.copyfile(folder / "files" / path, site / path)
     for path in sorted(bytecode):
         os.unlink(path)  # the released file's
-    compile_all(compiled)
+    if compiled:
+        compile_all(compiled)
     relabel(site, RELEASED / name, patched["paths"], patched["requires"], local)
     settle(before, bytecode)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import py_compile
 import struct
+import subprocess
+import sys
 import sysconfig
-import warnings
 from pathlib import Path
 
 from .events import Context, Outcome, Skipped, listed
@@ -39,8 +39,8 @@ def check_bytecode(context: Context) -> Outcome:
     if not declared and not findings:
         raise Skipped("the target has nothing compiled")
     sample = found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
-    differing = [path for path in sample if path not in faults and not _same(path, context.scratch)]
-    findings += [f"{path.relative_to(site)} is not what this Python makes" for path in differing]
+    for path in _differing([path for path in sample if path not in faults], context.scratch):
+        findings.append(f"{path.relative_to(site)} is not what this Python makes")
     size = sum(path.stat().st_size for path in found)
     evidence = {"files": len(found), "bytes": size, "compiled again": len(sample), "faults": listed(findings)}
     return Outcome(evidence, findings)
@@ -65,10 +65,16 @@ def _source(path: Path) -> Path:
     return path.parent.parent / (path.name.split(".", 1)[0] + ".py")
 
 
-def _same(path: Path, scratch: Path) -> bool:
-    again = scratch / "again.pyc"
-    mode = py_compile.PycInvalidationMode.CHECKED_HASH
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        py_compile.compile(str(_source(path)), cfile=str(again), doraise=True, optimize=0, invalidation_mode=mode)
-    return again.read_bytes() == path.read_bytes()
+def _differing(sample: list[Path], scratch: Path) -> list[Path]:
+    """The files of bytecode that this Python, in a process with nothing else in it, does not make again."""
+    folder = scratch / "compiled-again"
+    folder.mkdir()
+    program = os.fspath(Path(__file__).with_name("bytecompile.py"))
+    command = [sys.executable, "-I", "-S", "-B", program, os.fspath(folder)]
+    subprocess.run(command, check=True, input="\n".join(str(_source(path)) for path in sample).encode())
+    made = [folder / f"{number}.pyc" for number in range(len(sample))]
+    return [
+        path
+        for path, again in zip(sample, made)  # noqa: B905 - Python 3.9
+        if not again.is_file() or again.read_bytes() != path.read_bytes()
+    ]
