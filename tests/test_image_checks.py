@@ -386,6 +386,18 @@ def test_bytecode_that_is_not_its_sources_is_a_finding(world, tmp_path, breakage
     assert any(fault in found for found in findings), findings
 
 
+def test_bytecode_of_a_released_file_may_stay_under_a_patched_one(world, tmp_path):
+    other_source(world)
+    patched = [{"installed": "one/a.py"}]
+    outcome = bytecode.check_bytecode(context(tmp_path, bytecode=["one/**"], patched=patched))
+    assert outcome.findings == []
+    assert len(outcome.evidence["of released files that are patched, not run"]) == 1
+    compile_to(world / "one" / "a.py", mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)  # this would be run
+    assert (
+        "without a look" in bytecode.check_bytecode(context(tmp_path, bytecode=["one/**"], patched=patched)).findings[0]
+    )
+
+
 def test_bytecode_that_nobody_asked_for_is_a_finding(world, tmp_path):
     with pytest.raises(Skipped, match="nothing compiled"):
         bytecode.check_bytecode(context(tmp_path))

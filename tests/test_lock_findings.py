@@ -124,8 +124,22 @@ def test_a_target_is_checked_for_the_requirements_of_its_own_wheels(job):
 
 def test_a_target_is_checked_for_its_root(job):
     without = tuple(deb for deb in job.rootfs.debs if "python" not in deb.name)
-    (found,) = found_with(job, rootfs=replace(job.rootfs, debs=without))
-    assert found.startswith("tiny: the wheels are for Python 3.13, and the root ")
+    found = found_with(job, rootfs=replace(job.rootfs, debs=without))
+    assert found[0].startswith("tiny: the wheels are for Python 3.13, and the root ")
+    assert {text.partition(" is ")[0] for text in found[1:]} == {
+        "tiny: python3.13-minimal",
+        "tiny: libpython3.13-minimal",
+    }
+
+
+def test_a_target_without_bytecode_may_be_built_by_another_python(job):
+    older = tuple(replace(deb, version="3.13.0-1") if "python" in deb.name else deb for deb in job.builders[0].debs)
+    builders = (replace(job.builders[0], debs=older), *job.builders[1:])
+    found = found_with(job, builders=builders)
+    assert [text.partition(",")[0] for text in found] == [
+        f"tiny: {name}3.13-minimal is 3.13.0-1 in the builder root for amd64" for name in ("python", "libpython")
+    ]
+    assert found_with(job, builders=builders, target=job.target.model_copy(update={"bytecode": ()})) == []
 
 
 def test_a_target_is_checked_for_uv_of_the_intent_s_version(job):

@@ -66,7 +66,8 @@ def main(folder: Path, python: str, platform: str, env: Mapping[str, str]) -> No
         text = ",\n".join(f"{json.dumps(path)}: {json.dumps(said)}" for path, said in sorted(gone.items()))
         (LEFT_OUT / f"{plan['name']}.json").write_text(f"{{{text}}}\n", encoding="utf-8")
     sources = [os.fspath(site / path) for path in plan["bytecode"]]
-    compile_all(sources)
+    if sources:
+        compile_all(sources)
     for name in plan["defer"]:
         RELEASED.mkdir(parents=True, exist_ok=True)
         dist_info(site, name).rename(RELEASED / name)

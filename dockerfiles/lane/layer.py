@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import py_compile
 import stat
-import warnings
+import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
@@ -48,40 +47,11 @@ def cache_of(source: str) -> str:
     return importlib.util.cache_from_source(source, optimization="")
 
 
-def compile_one(source: str) -> bool:
-    """Write a source's bytecode where Python looks for it; whether it compiles.
-
-    Python compares it with the source's hash each time that it is imported (PEP 552), not with the source's time,
-    which is the same for all files here: bytecode of another version of a file is never run.
-    """
-    mode = py_compile.PycInvalidationMode.CHECKED_HASH
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what other people's sources escape
-        try:
-            py_compile.compile(source, cfile=cache_of(source), doraise=True, optimize=0, invalidation_mode=mode)
-        except (py_compile.PyCompileError, ValueError):  # for another Python, or no UTF-8: importing it fails too
-            return False
-    return True
-
-
 def compile_all(sources: list[str]) -> None:
-    """Compile sources by a process for each core; each file by itself, so that their order is no matter."""
-    workers = max(1, len(os.sched_getaffinity(0)))
-    children = []
-    for number in range(workers):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                for source in sources[number::workers]:
-                    compile_one(source)
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(child)
-    ended = [os.waitpid(child, 0)[1] for child in children]
-    if any(ended):
-        raise SystemExit("a process that compiles bytecode failed")
+    """Compile sources in a process with nothing else in it (``bytecompile.py`` says why), by the builder's Python."""
+    program = os.path.join(os.path.dirname(__file__), "bytecompile.py")
+    command = [*NATIVE, f"{BUILDER}/usr/bin/python3", "-I", "-S", "-B", program]
+    subprocess.run(command, check=True, input="\n".join(sources).encode())
 
 
 def settle(before: set[str], bytecode: Collection[str] = ()) -> None:

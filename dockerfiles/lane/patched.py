@@ -1,5 +1,4 @@
-"""A layer over an installed distribution: its patched files (with bytecode, where the released ones have it), and a
-dist-info that is true of it.
+"""A layer over an installed distribution: its patched files, and a dist-info that is true of it.
 
 Usage: patched.py PATCHED_FOLDER DISTRIBUTION PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed
 paths and ``patched.json``: the patched ``paths``, and ``requires``, the requirements that the series changes as
@@ -21,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import RELEASED, begin, cache_of, compile_all, entries, settle, site_packages
+from layer import RELEASED, begin, entries, settle, site_packages
 
 REQUIRES = "Requires-Dist: "
 
@@ -29,19 +28,12 @@ REQUIRES = "Requires-Dist: "
 def main(folder: Path, name: str, python: str, local: str) -> None:
     site = site_packages(python)
     patched = json.loads((folder / "patched.json").read_text(encoding="utf-8"))
-    there = entries()
-    files = [os.fspath(site / path) for path in patched["paths"]]
-    compiled = [path for path in files if path.endswith(".py") and cache_of(path) in there]
-    bytecode = {cache_of(path) for path in compiled}
-    before = there - {*files, *bytecode}
+    before = entries() - {os.fspath(site / path) for path in patched["paths"]}
     for path in patched["paths"]:
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "files" / path, site / path)
-    for path in sorted(bytecode):
-        os.unlink(path)  # the released file's
-    compile_all(compiled)
     relabel(site, RELEASED / name, patched["paths"], patched["requires"], local)
-    settle(before, bytecode)
+    settle(before)
 
 
 def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]], local: str) -> None:

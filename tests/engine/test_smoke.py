@@ -128,6 +128,8 @@ def test_nothing_is_left_behind(tiny, derived, tmp_path):
     [
         (f"{SITE}/markupsafe/_native.py", b"# tampered\n", "record", "is not as in its RECORD"),
         (f"{SITE}/stray.py", b"", "record", "belongs to no distribution"),
+        (f"{SITE}/markupsafe/_speedups.c", b"", "left-out", "is there, though left out"),
+        (f"{SITE}/jinja2/__pycache__/utils.cpython-313.pyc", b"", "bytecode", "is for another Python"),
         ("usr/local/lib/foreign.so", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x3e\x00", "elf", "x86-64"),
         (
             f"{SITE}/markupsafe-3.0.3.dist-info/METADATA",

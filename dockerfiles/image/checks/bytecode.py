@@ -1,5 +1,8 @@
 """Bytecode in the venv is that of the sources beside it, whatever machine compiled it.
 
+That of a patched file is the released one's: it lies in the layer below, Python sees that it is of another source and
+compiles the file when it is imported. New bytecode would double what a patch costs to pull.
+
 A .pyc file (PEP 552): 4 bytes magic, 4 bytes flags (3: compared with the source's hash whenever it is imported), 8
 bytes of that hash, then the code.
 """
@@ -8,15 +11,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import py_compile
 import struct
+import subprocess
+import sys
 import sysconfig
-import warnings
+import tempfile
 from pathlib import Path
 
 from .events import Context, Outcome, Skipped, listed
 
 CHECKED = 3
+OTHER = "is of another source"
 SAMPLE = 200  # sources that are compiled again, by the image's own Python
 
 
@@ -29,7 +34,9 @@ def check_bytecode(context: Context) -> Outcome:
     found = sorted(path for path in site.rglob("*.pyc") if path.parent.name == "__pycache__")
     strays = sorted(set(site.rglob("*.pyc")) - set(found))
     findings = [f"{path.relative_to(site)} is bytecode without a source" for path in strays]
-    faults = {path: fault for path in found if (fault := _fault(path))}
+    patched = {os.fspath(site / entry["installed"]) for entry in context.manifest.get("patched", [])}
+    outdated = [path for path in found if _fault(path) == OTHER and os.fspath(_source(path)) in patched]
+    faults = {path: fault for path in found if path not in outdated and (fault := _fault(path))}
     findings += [f"{path.relative_to(site)} {fault}" for path, fault in faults.items()]
     declared = context.manifest.get("bytecode", [])
     if declared and not found:
@@ -39,10 +46,11 @@ def check_bytecode(context: Context) -> Outcome:
     if not declared and not findings:
         raise Skipped("the target has nothing compiled")
     sample = found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
-    differing = [path for path in sample if path not in faults and not _same(path, context.scratch)]
-    findings += [f"{path.relative_to(site)} is not what this Python makes" for path in differing]
+    for path in _differing([path for path in sample if path not in faults and path not in outdated], context.scratch):
+        findings.append(f"{path.relative_to(site)} is not what this Python makes")
     size = sum(path.stat().st_size for path in found)
     evidence = {"files": len(found), "bytes": size, "compiled again": len(sample), "faults": listed(findings)}
+    evidence["of released files that are patched, not run"] = [str(path.relative_to(site)) for path in outdated]
     return Outcome(evidence, findings)
 
 
@@ -58,17 +66,22 @@ def _fault(path: Path) -> str:
         return "is for another Python"
     if struct.unpack_from("<I", head, 4)[0] != CHECKED:
         return "would be run without a look at its source"
-    return "" if head[8:] == importlib.util.source_hash(source.read_bytes()) else "is of another source"
+    return "" if head[8:] == importlib.util.source_hash(source.read_bytes()) else OTHER
 
 
 def _source(path: Path) -> Path:
     return path.parent.parent / (path.name.split(".", 1)[0] + ".py")
 
 
-def _same(path: Path, scratch: Path) -> bool:
-    again = scratch / "again.pyc"
-    mode = py_compile.PycInvalidationMode.CHECKED_HASH
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        py_compile.compile(str(_source(path)), cfile=str(again), doraise=True, optimize=0, invalidation_mode=mode)
-    return again.read_bytes() == path.read_bytes()
+def _differing(sample: list[Path], scratch: Path) -> list[Path]:
+    """The files of bytecode that this Python, in a process with nothing else in it, does not make again."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    program = os.fspath(Path(__file__).with_name("bytecompile.py"))
+    command = [sys.executable, "-I", "-S", "-B", program, os.fspath(folder)]
+    subprocess.run(command, check=True, input="\n".join(str(_source(path)) for path in sample).encode())
+    made = [folder / f"{number}.pyc" for number in range(len(sample))]
+    return [
+        path
+        for path, again in zip(sample, made)  # noqa: B905 - Python 3.9
+        if not again.is_file() or again.read_bytes() != path.read_bytes()
+    ]
