@@ -42,12 +42,17 @@ def opened(store: Path, tools: Path, *, size: int, disk: bool) -> Iterator[Workp
     sweep(store)
     stores.require_space(store, size, PURPOSE)
     with stores.scratch(store, PREFIX) as work:
-        point = POINTS / work.name
+        point = points(store) / work.name
         proc.run(proc.as_root(["mkdir", "-p", "-m", "755", point], purpose=PURPOSE))
         try:
             yield Workplace(work=work, point=point, disk=_disk(work, tools, size) if disk else "")
         finally:
-            clear(work)
+            clear(store, work)
+
+
+def points(store: Path) -> Path:
+    """The mount points of one store's runs."""
+    return POINTS / private.places(store).run.name
 
 
 def _disk(work: Path, tools: Path, size: int) -> str:
@@ -69,13 +74,13 @@ def sweep(store: Path) -> None:
     """Remove what killed runs left."""
     for work in sorted((store / "scratch").glob(f"{PREFIX}-*")):
         if not stores.in_use(work):
-            clear(work)
+            clear(store, work)
             shutil.rmtree(work, ignore_errors=True)
 
 
-def clear(work: Path) -> None:
+def clear(store: Path, work: Path) -> None:
     """End the engine of a place and remove what root or another user made; the mounts went with the last process."""
-    point = POINTS / work.name
+    point = points(store) / work.name
     plan = work / "plan"
     with contextlib.suppress(OSError, ValueError, TypeError):
         private.remove(elsewhere.read(str(plan)).own_store)

@@ -27,7 +27,7 @@ def test_a_workplace_is_gone_afterwards_whatever_happens(tmp_path):
             if fails:
                 (tmp_path / "missing").read_bytes()
         assert list((tmp_path / "store/scratch").iterdir()) == []
-        assert list((tmp_path / "points").iterdir()) == []
+        assert list(workplace.points(tmp_path / "store").iterdir()) == []
 
 
 @pytest.mark.programs("rm", "mkdir")

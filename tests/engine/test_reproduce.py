@@ -53,7 +53,7 @@ def clone(tmp_path):
 
 def left_behind():
     """Work folders, mount points, engines and loop devices of `reproduce` that are still there."""
-    points = workplace.POINTS
+    points = workplace.points(default_store())
     return [
         *(default_store() / "scratch").glob("reproduce-*"),
         *(points.iterdir() if points.exists() else ()),
@@ -110,7 +110,9 @@ def test_a_run_that_is_ended_leaves_nothing_to_the_next(sign):
     assert child.returncode == (130 if sign != signal.SIGKILL else -signal.SIGKILL)
     deadline = time.monotonic() + 60
     if sign == signal.SIGKILL:  # what it started notices, and the next run sweeps the folder
-        while any(str(workplace.POINTS) in line for line in all_mounts()) and time.monotonic() < deadline:
+        while (
+            any(str(workplace.points(default_store())) in line for line in all_mounts()) and time.monotonic() < deadline
+        ):
             time.sleep(0.5)
         workplace.sweep(default_store())
     assert left_behind() == []
