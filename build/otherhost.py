@@ -7,8 +7,10 @@ builder root is the other architecture's too, so that the steps of the Dockerfil
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,17 @@ def build(settings: Settings, target: str, machine: str, work: Path, exported: P
         return _result(settings, target, own, image(work))
     finally:
         private.remove(own)
+
+
+@contextlib.contextmanager
+def place(settings: Settings) -> Iterator[Path]:
+    """A folder to work in, gone afterwards: not in the store, where nothing is exported to."""
+    work = settings.repo / "out" / f"machine-{os.getpid()}"
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        proc.run(proc.as_root(["rm", "-rf", "--one-file-system", "--", work], purpose=PURPOSE), check=False)
 
 
 def image(work: Path) -> Path:

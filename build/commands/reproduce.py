@@ -31,7 +31,6 @@ from build import (
     rootfs,
     roots,
     steps,
-    store,
     workplace,
 )
 from build.conditions import Varied
@@ -84,7 +83,7 @@ def as_machine(args: argparse.Namespace, job: steps.Job, recorded: results.Resul
     settings, machine = job.settings, args.machine
     if machine == roots.host_architecture():
         raise UsageError(f"this machine is {machine}: nothing is to be emulated", todo="leave out --machine")
-    with store.scratch(settings.store, "machine") as work:
+    with otherhost.place(settings) as work:
         argv = ["fetch", "--export", str(work / "exported"), "--machine", machine, "--python", job.lock.python]
         with step(f"export what {machine} machines build {job.name} from"):
             program = [sys.executable, "-m", "build", *argv, "--target", job.name, "--store", str(settings.store)]
