@@ -64,12 +64,14 @@ def image(work: Path) -> Path:
 
 
 def _run(settings: Settings, target: str, chosen: Engine, root: Path, work: Path, exported: Path) -> None:
+    (work / "home").mkdir()
     run = private.places(work / "store").run
     box = jail.Jail(
         root=root,
         binds=((work, str(work)), (exported, str(exported)), (run, str(run))),
         tmpfs=("/tmp",),  # noqa: S108 - a path in the jail
         env=(
+            ("HOME", str(work / "home")),  # buildx writes there
             ("SPARK_RUNTIME_STORE", str(work / "other-store")),
             ("SPARK_RUNTIME_EXPORTED", str(exported)),
             ("DOCKER_HOST", chosen.url),
