@@ -39,7 +39,7 @@ SETTINGS = {
 }
 VARIABLES = {
     "UV_LINK_MODE": "symlink", "UV_COMPILE_BYTECODE": "1", "PIP_USER": "1", "GIT_CONFIG_COUNT": "1",
-    "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "true", "PYTHONOPTIMIZE": "0", "SOURCE_DATE_EPOCH": "1",
+    "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "true", "SOURCE_DATE_EPOCH": "1",
     "USER": "somebody", "LOGNAME": "somebody", "SUDO_UID": str(USER), "SUDO_GID": str(USER),
 }  # fmt: skip
 

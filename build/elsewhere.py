@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from build import __main__ as program
-from build import conditions, engine, images, jail, private, proc, results
+from build import clone, conditions, engine, images, jail, private, proc, results
 from build import store as stores
 from build.models import Settings
 
-# What of a clone a build reads.
-COPIED = ("build", "dockerfiles", "lock", "patches", "nox", "noxfile.py", "pyproject.toml")
-MADE = {"__pycache__", ".git"}
 THERE = "--there"
 
 
@@ -91,28 +88,13 @@ def go(plan: Plan, path: str) -> None:
     else:
         jail.mount(plan.work, plan.point, jail.MS_BIND)
     plan.place.mkdir(parents=True)
-    copy_clone(Path(plan.repo), plan.clone, backwards="order" in plan.vary)
+    clone.copy(Path(plan.repo), plan.clone, backwards="order" in plan.vary)
     copy_blobs(Path(plan.store), plan.own_store, plan.blobs)
     conditions.make_home(plan.vary, plan.place / "home")
     hand_over(plan)
     env = {**os.environ, **conditions.environment(plan.vary, plan.place / "home")}
     os.chdir(plan.clone)
     os.execve(sys.executable, [sys.executable, "-B", "-m", "build.elsewhere", THERE, path], env)  # noqa: S606
-
-
-def copy_clone(repo: Path, target: Path, *, backwards: bool) -> None:
-    """Copy what a build reads of a clone; ``backwards``: the last file first, for folders that keep that order."""
-    found = [Path(name) for name in COPIED if (repo / name).is_file()]
-    for name in COPIED:
-        for folder, folders, files in os.walk(repo / name):
-            folders[:] = [item for item in folders if item not in MADE]
-            found += [Path(folder, item).relative_to(repo) for item in files]
-    for path in sorted(found, reverse=backwards):
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(repo / path, target / path)
-        if os.access(repo / path, os.X_OK):  # all else of its mode is the umask's, as in a checkout
-            mode = os.stat(target / path).st_mode
-            os.chmod(target / path, mode | (mode & 0o444) >> 2)
 
 
 def copy_blobs(store: Path, target: Path, names: Iterable[str]) -> None:
@@ -145,23 +127,22 @@ def build(plan: Plan) -> int:
     end_with_parent()
     settings = Settings(repo=plan.clone, store=plan.own_store, offline=True)
     try:
-        chosen = engine.up(settings)
+        engine.up(settings)
         argv = ["build", "--target", plan.target, "--record", "--offline", "--store", str(plan.own_store)]
         status = program.main(argv)
         found = results.read(plan.clone, plan.target) if status == 0 else None
         if found is not None:
-            content = private.places(settings.store).content
-            write_out(plan, found, content if chosen.private else None)
+            write_out(plan, found, private.places(settings.store).content)
         return status
     finally:
         private.remove(plan.own_store)
 
 
-def write_out(plan: Plan, found: results.Result, content: Path | None) -> None:
+def write_out(plan: Plan, found: results.Result, content: Path) -> None:
     """The result, and the image too where it is not the expected one."""
     plan.result.parent.mkdir(parents=True)
     shutil.copyfile(results.path_of(plan.clone, plan.target), plan.result)
-    if content and found.manifest != plan.expected:
+    if found.manifest != plan.expected:
         images.write_layout(content, found.manifest, plan.image)
 
 

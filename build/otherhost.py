@@ -8,13 +8,11 @@ builder root is the other architecture's too, so that the steps of the Dockerfil
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from build import assemble, elsewhere, emulation, host, jail, private, proc, recipe, results, rootfs, roots, steps
+from build import assemble, clone, emulation, host, jail, ociimage, private, proc, recipe, results, rootfs, roots, steps
 from build.buildx import image_output
 from build.canonical import file_sha256
 from build.console import step
@@ -34,7 +32,7 @@ def build(settings: Settings, target: str, machine: str, work: Path, exported: P
     emulation.ensure(settings.store, tools)
     debset = host.locked_debs(settings, host.TOOLS, machine)
     host.fetch_debs(settings, debset)
-    elsewhere.copy_clone(settings.repo, work / "clone", backwards=False)
+    clone.copy(settings.repo, work / "clone")
     try:
         with step("start an engine that has never built anything"):
             chosen = private.up(own, tools)
@@ -91,26 +89,17 @@ def layout_output(annotations: Mapping[str, str], folder: Path) -> str:
 
 
 def _result(settings: Settings, target: str, own: Path, layout: Path) -> results.Result:
-    """What came out, from the layout (OCI image-spec, image-layout.md)."""
-
-    def read(digest: str) -> Any:
-        return json.loads((layout / "blobs" / digest.replace(":", "/")).read_bytes())
-
-    manifest = json.loads((layout / "index.json").read_bytes())["manifests"][0]["digest"]
-    made = read(manifest)
-    config = read(made["config"]["digest"])
+    """What came out, from the layout."""
+    made = ociimage.read(target, layout)
     job = steps.load(settings, target)
     return results.Result(
         target=target,
-        chain_id=config["config"]["Labels"][f"{steps.LABEL}.chain-id"],
+        chain_id=made.labels[f"{steps.LABEL}.chain-id"],
         engine=assemble.private_engine(job),
         buildkit="",
         rootfs=file_sha256(rootfs.place(own.parent / "other-store", job.rootfs)),
-        config=made["config"]["digest"],
-        canonical_config=results.canonical_config(config),
-        manifest=manifest,
-        layers=tuple(
-            results.LayerResult(diff_id=diff_id, digest=layer["digest"], size=layer["size"])
-            for diff_id, layer in zip(config["rootfs"]["diff_ids"], made["layers"], strict=True)
-        ),
+        config=made.config_digest,
+        canonical_config=results.canonical_config(made.config),
+        manifest=made.manifest,
+        layers=tuple(results.LayerResult(diff_id=x.diff_id, digest=x.digest, size=x.size) for x in made.layers),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import statistics
 import sys
 import time
@@ -18,14 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from build import assemble, engine, private, proc, processes, recordshare, steps, store, udiffparse
+from build import assemble, clone, engine, private, proc, processes, recordshare, steps, store, udiffparse
 from build.console import step
 from build.errors import UsageError
 from build.measures import Measure
 from build.models import Engine, PatchRef, Settings
 from build.settings import STORE_VARIABLE
 
-COPIED = ("build", "dockerfiles", "lock", "patches", "nox", "noxfile.py", "pyproject.toml")
 COMMENT = "# changed by nox -s bench: {}"
 
 Layers = tuple[tuple[str, int], ...]
@@ -137,12 +135,7 @@ def changes(job: steps.Job, first: Layers) -> Iterator[Changes]:
     """The place to change lines in. ``first``: layers of the unchanged image, which is built again afterwards."""
     settings = job.settings
     with store.scratch(settings.store, "bench") as folder:
-        for name in COPIED:
-            source = settings.repo / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-            else:
-                shutil.copy2(source, folder / name)
+        clone.copy(settings.repo, folder)
         try:
             yield Changes(job=job, repo=folder, known=frozenset(digest for digest, _ in first))
         finally:

@@ -62,7 +62,7 @@ def overlaps(job: Job) -> tuple[wheels.Overlap, ...]:
 def left_out(job: Job) -> patterns.Files:
     """What of the target's wheels does not enter the image, from their RECORDs; read once for the same patterns.
 
-    Raises ``LeftOutError`` for what is not there, and for what is needed all the same.
+    Raises ``PatternError`` for what is not there, and for what is needed all the same.
     """
     tables = [item.patterns for item in job.target.left_out]
     if not tables:

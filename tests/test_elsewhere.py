@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from build import conditions, elsewhere, results, store
+from build import clone, conditions, elsewhere, results, store
 from build.elsewhere import Plan
+from tests.test_clone import repo  # noqa: F401 - a fixture
 from tests.test_results import RESULT
 
 
@@ -30,32 +31,6 @@ def test_the_place_has_a_name_of_its_own_where_the_path_is_varied(tmp_path):
     assert plan(tmp_path, vary=("tz",)).place == tmp_path / "point" / "place"
 
 
-@pytest.fixture
-def repo(tmp_path):
-    for name, text in {
-        "build/a.py": "a", "build/__pycache__/a.pyc": "cache", "patches/s/series": "", "nox": "#!", "README.md": "no",
-        "out/smoke/x": "no", "lock/results/tiny.toml": "r", "build/commands/b.py": "b",
-    }.items():  # fmt: skip
-        path = tmp_path / "repo" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "repo/nox").chmod(0o755)
-    return tmp_path / "repo"
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_a_clone_is_copied_as_a_checkout_under_the_umask_would_be(repo, tmp_path, umask):
-    before = os.umask(umask)
-    try:
-        elsewhere.copy_clone(repo, tmp_path / "copy", backwards=True)
-    finally:
-        os.umask(before)
-    found = sorted(str(p.relative_to(tmp_path / "copy")) for p in (tmp_path / "copy").rglob("*") if p.is_file())
-    assert found == ["build/a.py", "build/commands/b.py", "lock/results/tiny.toml", "nox", "patches/s/series"]
-    assert (tmp_path / "copy/nox").stat().st_mode & 0o777 == 0o777 & ~umask
-    assert (tmp_path / "copy/build/a.py").stat().st_mode & 0o777 == 0o666 & ~umask
-
-
 def test_locked_files_are_copied_and_not_linked(tmp_path):
     data = b"a wheel"
     name = hashlib.sha256(data).hexdigest()
@@ -68,10 +43,10 @@ def test_locked_files_are_copied_and_not_linked(tmp_path):
     assert copy.stat().st_ino != there.stat().st_ino
 
 
-def test_what_goes_in_is_old_where_the_clock_is_varied(repo, tmp_path):
+def test_what_goes_in_is_old_where_the_clock_is_varied(repo, tmp_path):  # noqa: F811
     made = plan(tmp_path, vary=("clock",))
     (tmp_path / "work").mkdir()
-    elsewhere.copy_clone(repo, made.clone, backwards=False)
+    clone.copy(repo, made.clone)
     elsewhere.hand_over(made)
     times = {int(path.stat().st_mtime) for path in made.place.rglob("*")}
     assert times == {conditions.OLD}
