@@ -78,7 +78,7 @@ def buildx(engine: Engine, settings: Settings) -> tuple[list[str], dict[str, str
     or in the user's own configuration where a builder was named.
     """
     tools = host.tools(settings)
-    environment = {"DOCKER_HOST": engine.url, **proc.network_env()}
+    environment = {"DOCKER_HOST": engine.url, **dict(private.GO), **proc.network_env()}
     if settings.builder is None:
         config = settings.store / "buildx"
         config.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ compressed layers that the image before did not have, and how much of them are R
 --usual builds the same target beside it as people usually do it, in turns in the same run, by the same private engine
 from the same root file system, wheels and patched files: one Dockerfile, one layer that pip (or uv) installs inside the
 image's own root, patched files copied over it; then with the time as an argument above that layer, so that it is made
-again. This and --cold empty the private engine's build cache. A full target needs 40 GB of disk for it, and an hour
-where pip is emulated.
+again. This and --cold empty the private engine's build cache, and wait a minute then (--settle): ext4 is slow to make
+files while it remembers many deleted ones. A full target needs 40 GB of disk for it, and an hour where pip is emulated.
 
 --fetch measures fetching instead, into empty stores, in turns with one plain parallel download of the same addresses by
 curl, eight at once.
@@ -44,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--usual", choices=sorted(usualway.INSTALLERS), nargs="?", const="pip",
         help="also build it as people usually do, with this installer (pip), and compare; implies --cold",
     )  # fmt: skip
+    parser.add_argument(
+        "--settle", type=int, default=ourway.FORGET_SECONDS, metavar="SECONDS",
+        help="wait so long after the build cache was dropped (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--fetch", action="store_true", help="measure fetching instead, beside curl")
     parser.add_argument(
         "--gigabytes", type=float, default=1.0, metavar="N",
@@ -60,12 +64,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"{job.name} has no patch to change", todo="name a target with a series")
     chosen = engine.find(settings)
     if args.usual:
-        return compare(job, chosen, args.usual)
+        return compare(job, chosen, args.usual, args.settle)
     with step(f"build {job.name}, so that there is something to compare with"):
         first = ourway.build(settings, job.name, settings.repo)
     found: list[Measure] = []
     if args.cold:
-        ourway.drop_build_cache(settings, chosen)
+        ourway.drop_build_cache(settings, chosen, settle=args.settle)
         found.append(ourway.cold(settings, chosen, job.name)[0])
     with step(f"{IDLE_RUNS} builds with nothing to do"):
         idle = [ourway.no_op(settings, job.name) for _ in range(IDLE_RUNS)]
@@ -95,20 +99,20 @@ def tell(job: steps.Job, found: Sequence[Measure], more: dict[str, Any] | None =
         console.table(f"{job.name} on {os.cpu_count()} cores", measures.COLUMNS, [measures.row(item) for item in found])
 
 
-def compare(job: steps.Job, chosen: Engine, installer: str) -> int:
+def compare(job: steps.Job, chosen: Engine, installer: str, settle: int) -> int:
     """Our way and the usual one, in turns."""
     settings = job.settings
     require_both(job, chosen)
     with step(f"build {job.name}, so that there is something to compare with"):
         first = ourway.build(settings, job.name, settings.repo)
     with usualway.prepared(job, chosen, installer) as usual:
-        ourway.drop_build_cache(settings, chosen)
+        ourway.drop_build_cache(settings, chosen, settle=settle)
         cold, again = ourway.cold(settings, chosen, job.name)
         with step(f"a cold build with {installer}, the usual way"):
             early = usual.build(clock=token(), no_cache=True)
         ours, nothing, line = turns(job, usual, first["layers"], early)
         # The clock's build needs room: what is kept is what a clock does not touch, wheels and root file system.
-        ourway.drop_build_cache(settings, chosen, kind="regular")
+        ourway.drop_build_cache(settings, chosen, kind="regular", settle=settle)
         usual.build(clock=early.clock, stage=usualway.BASE)
         with step(f"a build after a change of one line, with {installer} and a clock"):
             usual.change(token())

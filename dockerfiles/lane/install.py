@@ -71,7 +71,7 @@ def main(folder: Path, python: str, platform: str, env: Mapping[str, str]) -> No
     for name in plan["defer"]:
         RELEASED.mkdir(parents=True, exist_ok=True)
         dist_info(site, name).rename(RELEASED / name)
-    settle(before, {cache_of(source) for source in sources})
+    settle(entries() - before, {cache_of(source) for source in sources})
 
 
 def pose(python: str) -> list[Path]:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import SPARK, begin, entries, settle
+from layer import SPARK, begin, settle
 
 
 def main(manifest: Path) -> None:
-    before = entries()
     said = json.loads(manifest.read_text(encoding="utf-8"))
     said["own"] = json.loads((SPARK / "own.json").read_text(encoding="utf-8"))
-    (SPARK / "manifest.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    settle(before)
+    written = SPARK / "manifest.json"
+    written.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    settle({os.fspath(written)})
 
 
 if __name__ == "__main__":

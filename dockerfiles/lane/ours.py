@@ -26,7 +26,7 @@ def main(image: Path, python: str, stub: Path | None) -> None:
     shutil.copytree(image, SPARK, dirs_exist_ok=True)
     own = toolkit(site_packages(python), stub) if stub else []
     (SPARK / "own.json").write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
-    settle(before)
+    settle(entries() - before)
 
 
 def venv(python: str) -> None:

@@ -28,16 +28,15 @@ REQUIRES = "Requires-Dist: "
 def main(folder: Path, name: str, python: str, local: str) -> None:
     site = site_packages(python)
     patched = json.loads((folder / "patched.json").read_text(encoding="utf-8"))
-    before = entries() - {os.fspath(site / path) for path in patched["paths"]}
     for path in patched["paths"]:
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "files" / path, site / path)
-    relabel(site, RELEASED / name, patched["paths"], patched["requires"], local)
-    settle(before)
+    info = relabel(site, RELEASED / name, patched["paths"], patched["requires"], local)
+    settle({os.fspath(info), *entries(info), *(os.fspath(site / path) for path in patched["paths"])})
 
 
-def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]], local: str) -> None:
-    """Ship a distribution's dist-info under its patched version and requirements, its RECORD true again."""
+def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]], local: str) -> Path:
+    """Ship a distribution's dist-info under its patched version and requirements, its RECORD true again; where it is."""
     metadata = required((source / "METADATA").read_text(encoding="utf-8"), requires)
     name = field(metadata, "Name")
     version = field(metadata, "Version")
@@ -58,6 +57,7 @@ def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]
         moved[path] = [f"sha256={digest}", str(len(content))]
     with open(info / "RECORD", "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([path, *rest] for path, rest in sorted(moved.items()))
+    return info
 
 
 def required(metadata: str, changes: list[list[str]]) -> str:

@@ -26,7 +26,7 @@ def verb(*arguments, repo=REPO):
 @pytest.fixture(scope="module", params=["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def told(request):
     before = verb("build", "--target", "tiny", "--json")
-    return before, verb("bench", "--target", "tiny", "--usual", request.param, "--json")
+    return before, verb("bench", "--target", "tiny", "--usual", request.param, "--settle", "0", "--json")
 
 
 def test_every_figure_is_there(told):
