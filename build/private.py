@@ -31,8 +31,8 @@ LOG_LINES = 15
 RUN = Path("/run/spark-runtime")
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 JAIL_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-# Go's collector runs each time the heap has doubled. Of the 100 MB that an engine holds while gigabytes of wheels stream
-# in, that is all the time: nearly half of its processor time then (pprof). Five times 100 MB is no matter.
+# Go's collector runs each time the heap has doubled. Of the 100 MB that an engine holds while gigabytes of wheels
+# stream in, that is all the time: nearly half of its processor time then (pprof). Five times 100 MB is no matter.
 GO = (("GOGC", "400"),)
 PROGRAMS = ("dockerd", "containerd", "containerd-shim-runc-v2")
 PURPOSE = "the private engine"

@@ -36,7 +36,7 @@ def main(folder: Path, name: str, python: str, local: str) -> None:
 
 
 def relabel(site: Path, source: Path, paths: list[str], requires: list[list[str]], local: str) -> Path:
-    """Ship a distribution's dist-info under its patched version and requirements, its RECORD true again; where it is."""
+    """Ship a distribution's dist-info under its patched version and requirements, its RECORD true; the folder."""
     metadata = required((source / "METADATA").read_text(encoding="utf-8"), requires)
     name = field(metadata, "Name")
     version = field(metadata, "Version")
