@@ -132,6 +132,39 @@ class SourceIntent(_Table):
     commit: Commit | None = None
 
 
+class SubstituteIntent(_Table):
+    """A folder of a wheel that stands in for a source which only a git host has. Such an image is never published."""
+
+    wheel: Name
+    path: Pattern
+    reason: Text
+
+
+class DropIntent(_Table):
+    """Sources of one of CMake's targets that are not compiled, by a regular expression over their paths."""
+
+    target: Text
+    sources: Text
+    reason: Text
+
+
+class NativeIntent(_Table):
+    """What is compiled of a component, in the source lane.
+
+    ``architectures``: torch's TORCH_CUDA_ARCH_LIST. ``requirements``: what the build runs besides the target's own
+    wheels (CMake). ``targets``: CMake's, all that the component installs where none is named. ``unused``: sources that
+    its files would fetch for other devices, by name, each with the reason; a stub stands in.
+    """
+
+    component: Name
+    architectures: Text
+    requirements: Annotated[tuple[Text, ...], Field(min_length=1)]
+    targets: tuple[Text, ...] = ()
+    drop: tuple[DropIntent, ...] = ()
+    substitutes: dict[Name, SubstituteIntent] = {}
+    unused: dict[Name, Text] = {}
+
+
 class OverrideIntent(_Table):
     """A requirement that replaces what wheels ask for, with the reason why they may be overruled."""
 
@@ -164,6 +197,7 @@ class TargetIntent(_Table):
     bytecode: tuple[Pattern, ...] = ()
     components: dict[Name, ComponentIntent] = {}
     externals: dict[Name, SourceIntent] = {}
+    native: NativeIntent | None = None
 
 
 class TreeIntent(_Table):
