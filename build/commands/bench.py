@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also build it as people usually do, with this installer (pip), and compare; implies --cold",
     )  # fmt: skip
     parser.add_argument(
-        "--settle", type=int, default=ourway.FORGET_SECONDS, metavar="SECONDS",
+        "--settle", type=seconds, default=ourway.FORGET_SECONDS, metavar="SECONDS",
         help="wait so long after the build cache was dropped (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--fetch", action="store_true", help="measure fetching instead, beside curl")
@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gigabytes", type=float, default=1.0, metavar="N",
         help="with --fetch: at most so much, every n-th file by size (default: %(default)s)",
     )  # fmt: skip
+
+
+def seconds(text: str) -> int:
+    seconds = int(text)
+    if seconds < 0:
+        raise ValueError(text)
+    return seconds
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -9,13 +9,13 @@ from tests.engine.test_build import build, built, clone, verb
 
 __all__ = ["built", "clone"]  # fixtures
 
-BEFORE = "    settle(before)\n"
+BEFORE = "    settle(entries() - before)\n"
 PACKED = "compression=zstd,force-compression=true"  # as the engine's own images are
 PLANTED = """\
     import time
 
     (SPARK / "built.txt").write_text(f"built at {time.time_ns()}\\n", encoding="utf-8")
-    settle(before)
+    settle(entries() - before)
 """
 
 

@@ -35,6 +35,7 @@ def planted() -> None:
     [writer.join() for writer in writers]
 
 """
+LAST = "    settle(entries() - before)\n"  # the last line of the step
 
 
 @pytest.fixture
@@ -64,10 +65,8 @@ def left_behind():
 def test_a_build_that_depends_on_its_moment_is_caught_and_named(clone):
     ours = clone / "dockerfiles/lane/ours.py"
     text = ours.read_text()
-    text = text.replace("def main(", f"{PLANTED}\ndef main(", 1).replace(
-        "    settle(before)\n", "    planted()\n    settle(before)\n", 1
-    )
-    ours.write_text(text)
+    assert text.count(LAST) == 1
+    ours.write_text(text.replace("def main(", f"{PLANTED}\ndef main(", 1).replace(LAST, f"    planted()\n{LAST}", 1))
     recorded = verb("build", "--target", "tiny", "--record", repo=clone)
     assert recorded.status == 0, recorded.err
     ended = verb("reproduce", "--target", "tiny", "--vary", "cores", "--json", repo=clone)
