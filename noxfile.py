@@ -82,6 +82,12 @@ def render(session: nox.Session) -> None:
 
 
 @nox.session
+def configure(session: nox.Session) -> None:
+    """Let CMake configure a source target's whole project, and compare what it would compile with the stored list."""
+    verb(session)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Do all of the above as needed, then make the image."""
     verb(session)

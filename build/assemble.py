@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import contexts, images, metadata, private, recipe, requirements, results, rootfs, steps, store
+from build import contexts, images, metadata, nativebuild, private, recipe, requirements, results, rootfs, steps, store
 from build.buildx import Request, image_output
 from build.canonical import digest, file_sha256, tree_files
 from build.errors import ImageBuildError, UsageError
@@ -57,12 +57,14 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: 
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
         **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
     }
+    if job.target.native is not None:
+        entries |= nativebuild.main_entries(job)
     for name, said in _patched(job).items():
         entries[f"patched/{name}/patched.json"] = _json(said)
         entries |= {f"patched/{name}/files/{path}": patched[path] for path in said["paths"]}
     contexts.sync(root / "main", entries)
     verify(job, root)
-    layers = []
+    layers = nativebuild.named(job, root) if job.target.native is not None else []
     for plan in recipe.planned(job):
         contexts.sync(root / plan.name, {**_wheels(job, plan), "plan.json": _json(plan.as_dict())})
         layers.append((f"layer-{plan.name}", root / plan.name))
@@ -88,9 +90,10 @@ def _patched(job: steps.Job) -> dict[str, dict[str, Any]]:
         item.distribution: {
             "paths": [file.installed for file in item.files if file.installed],
             "requires": _edits(job, item),
+            "compiled": recipe.is_compiled(job, item),
         }
         for item in job.lock.components
-        if recipe.is_patched(item)
+        if recipe.is_patched(item) or recipe.is_compiled(job, item)
     }
 
 

@@ -14,9 +14,10 @@ from packaging.utils import canonicalize_name
 
 from build import gitsource, index, overlay, releases, sourcetree, steps
 from build.errors import OfflineError, ResolveError
-from build.intent import MAIN, ComponentIntent, Intent, RebaseIntent, TreeIntent
+from build.intent import MAIN, Intent
 from build.models import Component, GitSource, Settings, SourceArchive
 from build.releases import Archives, NamedTree, Release, Releases, parsed
+from build.tables import ComponentIntent, RebaseIntent, TreeIntent
 
 
 @dataclass(frozen=True, kw_only=True)

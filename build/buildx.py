@@ -15,6 +15,7 @@ from build.proc import base_env, quote
 
 TAIL_LINES = 40
 VERTEX = re.compile(r"^#(\d+) \[([^\]]+)\] (.*)$")
+LANE = re.compile(r"^#\d+ [\d.]+ LANE (\{.*\})$")  # what dockerfiles/lane/native.py tells, a fact a line
 DONE = re.compile(r"^#(\d+) (DONE ([\d.]+)s|CACHED)$")
 SLOW_SECONDS = 1.0
 
@@ -24,7 +25,8 @@ class Request:
     """One build: the main context (with its Dockerfile), the named ones, and where the image goes.
 
     ``epoch``: seconds, becomes the image's creation time (BuildKit's SOURCE_DATE_EPOCH). ``values``: further build
-    arguments. ``stage``: where to stop, if not at the last one.
+    arguments. ``secrets``: files that a step reads and no cache key or layer holds. ``fresh``: stages that are made
+    again whatever the cache has. ``stage``: where to stop, if not at the last one.
     """
 
     context: Path
@@ -36,6 +38,8 @@ class Request:
     builder: str | None = None
     no_cache: bool = False
     values: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, Path], ...] = ()
+    fresh: tuple[str, ...] = ()
     stage: str = ""
 
 
@@ -71,6 +75,10 @@ def arguments(request: Request) -> list[str]:
         argv += ["--build-context", f"{name}={folder}"]
     for name, value in request.values:
         argv += ["--build-arg", f"{name}={value}"]
+    for name, file in request.secrets:
+        argv += ["--secret", f"id={name},src={file}"]
+    for name in request.fresh:
+        argv += ["--no-cache-filter", name]
     if request.stage:
         argv += ["--target", request.stage]
     if request.builder:
@@ -125,12 +133,32 @@ def build(
 def _show(line: str, titles: dict[str, str]) -> None:
     if match := VERTEX.match(line):
         titles[match[1]] = f"[{match[2]}] {match[3]}"
+    elif match := LANE.match(line):
+        _show_fact(json.loads(match[1]))
     elif match := DONE.match(line):
         title = titles.pop(match[1], "")
         if title and match[3] and float(match[3]) >= SLOW_SECONDS:
             say(f"  {title[:100]} ({match[3]} s)")
     elif match := re.match(r"^#\d+ (exporting layers|exporting to .*|.*sending tarball).* ([\d.]+s) done$", line):
         say(f"  {match[1]} ({match[2]})")
+
+
+def _show_fact(fact: Mapping[str, object]) -> None:
+    """What a compiling step says of itself while it runs."""
+    if text := fact.get("says"):
+        say(f"  {text}")
+    if isinstance(jobs := fact.get("jobs"), dict):
+        heavy = f", {jobs['heavy']} of them heavy" if jobs["heavy"] else ""
+        say(f"  {jobs['ordinary']} compilers at once{heavy}: {jobs['reason']}")
+
+
+def facts(log: Path) -> dict[str, object]:
+    """What a compiling step told in a build's log, by its name; empty where it did not run."""
+    found: dict[str, object] = {}
+    for line in log.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        if match := LANE.match(line):
+            found |= json.loads(match[1])
+    return found
 
 
 def _failure(log: Path) -> ImageBuildError | SpaceError:

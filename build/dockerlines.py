@@ -9,15 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+MACHINES = ("amd64", "arm64")
 PLAIN = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "USER", "WORKDIR")  # take nothing in
 FLAG = re.compile(r"--(?P<name>[a-z-]+)(?:=(?P<value>\S*))?$")
 DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://|\bgit@", re.IGNORECASE)
 
 
-def faults(dockerfile: str, layers: Sequence[str]) -> Iterator[str]:
-    """What it is based on, copies from or asks the network for that no lock names; layers that no step installs."""
-    known = {"scratch", *(f"layer-{name}" for name in layers)}
+def faults(dockerfile: str, layers: Sequence[str], others: Sequence[str] = ()) -> Iterator[str]:
+    """What it is based on, copies from or asks the network for that no lock names; layers that no step installs.
+
+    ``others``: further contexts that a build is given.
+    """
+    known = {"scratch", *(f"layer-{name}" for name in layers), *others}
     taken: set[str] = set()
     for line in dockerfile.splitlines():
         if DIRECTIVE.match(line.strip()):
@@ -72,7 +76,8 @@ def _flags(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
 def _from(arguments: Sequence[str], known: set[str]) -> Iterator[str]:
     """A stage's base; its name is known from here on."""
     image = arguments[0] if arguments else "nothing"
-    if image not in known:
+    machines = [image.replace("${BUILDARCH}", machine) for machine in MACHINES]  # BuildKit's own, not its user's
+    if not all(name in known for name in machines):
         yield f"the Dockerfile is based on {image}, which no lock names"
     if len(arguments) == 3 and arguments[1].upper() == "AS":
         known.add(arguments[2])

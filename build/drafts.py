@@ -68,7 +68,7 @@ def of_target(settings: Settings, intent: Intent, name: str, wish: Wish) -> Draf
         files={
             lockfile.lock_path(settings.repo, name): lockfile.lock_text(made.lock),
             requireslock.path_of(settings.repo, name): requireslock.text(
-                made.lock, intent.targets[name].requirements, made.requires
+                made.lock, intent.targets[name].wanted, made.requires
             ),
         },
         change=lockreport.of_target(intent, known, before, made.lock),

@@ -196,6 +196,18 @@ class ImageBuildError(BuildError):
     exit_code = 51
 
 
+class CompileError(ImageBuildError):
+    """A file of the source lane does not compile, or CMake cannot configure the project."""
+
+    exit_code = 55
+
+
+class MemoryShortError(BuildError):
+    """There is not enough memory to compile, or the kernel ended compilers for lack of it."""
+
+    exit_code = 45
+
+
 class ReproduceError(BuildError):
     """A build did not give the image that was recorded of the same inputs; or nothing was recorded of them."""
 

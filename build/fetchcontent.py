@@ -14,9 +14,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 DECLARING = ("fetchcontent_declare", "fetchcontent_populate")
 FETCHING = ("externalproject_add",)  # these fetch while the project is built
+UNCHANGED: Mapping[str, bytes | None] = MappingProxyType({})
 PLACES = ("GIT_REPOSITORY", "URL", "SVN_REPOSITORY", "HG_REPOSITORY", "CVS_REPOSITORY")
 
 _SPACE = re.compile(r"[ \t\r\n]+")
@@ -53,16 +55,19 @@ class Declared:
     line: int
 
 
-class SyntaxFault(ValueError):
+class CMakeSyntaxError(ValueError):
     """A file that is not CMake's language; the text says where."""
 
 
-def declared(root: Path) -> tuple[Declared, ...]:
+def declared(root: Path, changed: Mapping[str, bytes | None] = UNCHANGED) -> tuple[Declared, ...]:
     """Every source that a project's own files declare with a place to fetch it from, by name, file and line.
 
-    A declaration that only names a folder is of no interest: it is the override that somebody may set.
+    ``changed``: files by path whose content counts instead of the folder's (None: as if it were not there). A
+    declaration that only names a folder is of no interest: it is the override that somebody may set.
     """
-    found = [item for path in _files(root) for item in _of_file(path, path.relative_to(root).as_posix())]
+    texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in _files(root)}
+    texts |= {path: data or b"" for path, data in changed.items() if _is_cmake(path)}
+    found = [item for name, data in texts.items() for item in _of_file(data, name)]
     return tuple(sorted(found, key=lambda item: (item.name, item.file, item.line)))
 
 
@@ -71,11 +76,15 @@ def _files(root: Path) -> Iterator[Path]:
     yield from (path for path in sorted(root.rglob("*.cmake")) if path.is_file())
 
 
-def _of_file(path: Path, name: str) -> Iterator[Declared]:
+def _is_cmake(path: str) -> bool:
+    return path.endswith(".cmake") or path.rsplit("/", 1)[-1] == "CMakeLists.txt"
+
+
+def _of_file(data: bytes, name: str) -> Iterator[Declared]:
     try:
-        invocations = commands(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except SyntaxFault as fault:
-        raise SyntaxFault(f"{name}: {fault}") from fault
+        invocations = commands(data.decode("utf-8", errors="surrogateescape"))
+    except CMakeSyntaxError as fault:
+        raise CMakeSyntaxError(f"{name}: {fault}") from fault
     known: dict[str, str] = {}
     for command in invocations:
         if command.name == "set" and len(command.arguments) > 1 and "PARENT_SCOPE" not in command.arguments:
@@ -114,7 +123,7 @@ def _expand(text: str, known: Mapping[str, str]) -> str:
 
 
 def commands(text: str) -> tuple[Command, ...]:
-    """The command invocations of a file. Raises :class:`SyntaxFault` for what is not the language."""
+    """The command invocations of a file. Raises :class:`CMakeSyntaxError` for what is not the language."""
     found: list[Command] = []
     at = _skip(text, 0)
     while at < len(text):
@@ -158,15 +167,15 @@ def _arguments(text: str, at: int) -> tuple[list[str], int]:
 def _skip(text: str, at: int) -> int:
     """Past white space and comments."""
     while at < len(text):
-        if match := _SPACE.match(text, at) or _COMMENT.match(text, at):
-            at = match.end()
-        elif text[at] == "#" and (match := _BRACKET.match(text, at + 1)):
+        if (match := _SPACE.match(text, at) or _COMMENT.match(text, at)) or (
+            text[at] == "#" and (match := _BRACKET.match(text, at + 1))
+        ):
             at = match.end()
         else:
             break
     return at
 
 
-def _fault(text: str, at: int, why: str) -> SyntaxFault:
+def _fault(text: str, at: int, why: str) -> CMakeSyntaxError:
     line = text.count("\n", 0, at) + 1
-    return SyntaxFault(f"line {line}: {why}: {text[at : at + 40].splitlines()[:1]}")
+    return CMakeSyntaxError(f"line {line}: {why}: {text[at : at + 40].splitlines()[:1]}")

@@ -73,6 +73,12 @@ def builder_tar(settings: Settings) -> Path:
     return roots.ensure_tar(settings.store, locked_debs(settings, BUILDER, roots.host_architecture()))
 
 
+def compile_tar(settings: Settings) -> Path:
+    """Compilers for aarch64 that run on this machine, as a tar for the stages that compile."""
+    _root(settings, "compile")
+    return roots.ensure_tar(settings.store, locked_debs(settings, "compile", roots.host_architecture()))
+
+
 def diffoscope(settings: Settings) -> Path:
     """The root that diffoscope runs in, of this machine's architecture."""
     return _root(settings, DIFFOSCOPE)

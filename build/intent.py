@@ -3,234 +3,39 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
 from build.canonical import digest
 from build.errors import IntentError, UnknownTargetError
 from build.models import Lane
+from build.tables import (
+    ActionName,
+    ComponentIntent,
+    LayerIntent,
+    Name,
+    RebaseIntent,
+    RootfsIntent,
+    RootIntent,
+    SourceIntent,
+    Table,
+    TargetIntent,
+    Text,
+    ToolsIntent,
+)
 
 FILE = Path("lock/targets.toml")
 MAIN = "vllm"  # the component that decides which versions of the others are wanted
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-ActionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
 PUBLIC = "a URL here is public; take the name and password out of it (git keeps them)"
 _CREDENTIALS = re.compile(r"^https?://[^/]*@|^[a-z]+://[^/@]*:[^/@]*@")
 
 
-def _pattern(text: str) -> str:
-    """A pattern as :mod:`build.leftout` reads it: below site-packages, and nothing special but its asterisks."""
-    parts = text.split("/")
-    inner = [part for part in parts[:-1] if "**" in part] or (parts[-1] != "**" and "**" in parts[-1])
-    if inner or parts == ["**"] or {"", ".", ".."} & set(parts) or re.search(r"[\\?\[\]{}]", text):
-        raise ValueError("a path below site-packages; * is a part of one name, a last name ** all that is below")
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_pattern)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=lambda name: name.replace("_", "-"))
-
-
-class RootfsIntent(_Table):
-    """A root file system of images."""
-
-    suite: Name
-    packages: tuple[Text, ...]
-
-
-class RootIntent(_Table):
-    """A root for the machine that builds, one per architecture."""
-
-    suite: Name
-    architectures: tuple[Literal["amd64", "arm64"], ...]
-    packages: tuple[Text, ...]
-
-
-class LayerIntent(_Table):
-    """Which distributions go into one layer, by patterns over their normalised names."""
-
-    name: Name
-    match: tuple[Text, ...]
-    except_: tuple[Text, ...] = Field(default=(), alias="except")
-
-    def takes(self, distribution: str) -> bool:
-        """Whether this layer is for that distribution."""
-        return _any(distribution, self.match) and not _any(distribution, self.except_)
-
-
-class OverlapIntent(_Table):
-    """Two wheels that write the same paths: ``winner``'s bytes stay, for a stated reason."""
-
-    winner: Name
-    over: tuple[Name, ...]
-    reason: Text
-
-
-class ExceptionIntent(_Table):
-    """A finding of the image's checks that may stand: a part of its text, and why."""
-
-    finding: Text
-    reason: Text
-
-
-class LibraryIntent(_Table):
-    """A native library that a GB10 needs code in, by a pattern below site-packages."""
-
-    path: Text
-    reason: Text
-
-
-class LeftOutIntent(_Table):
-    """Files of wheels that do not enter the image: patterns below site-packages (:mod:`build.leftout`), and why.
-
-    ``foreign``: the reason is that each of them holds device code, and none for a GB10. Proven of every image.
-    """
-
-    path: Pattern | Annotated[tuple[Pattern, ...], Field(min_length=1)]
-    reason: Text
-    foreign: bool = False
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The patterns, where one stands alone too."""
-        return (self.path,) if isinstance(self.path, str) else self.path
-
-
-class ComponentIntent(_Table):
-    """A source tree that the series patches.
-
-    ``requirement_files``: the files of that tree which list what the distribution needs at run time. A patch that
-    changes them changes what is resolved, and the distribution's METADATA in the image.
-    """
-
-    distribution: Name
-    paths: dict[str, str]
-    requirement_files: tuple[Text, ...] = ()
-    git: Text | None = None
-    mirrors: tuple[Text, ...] = ()
-    tag: Text | None = None
-    commit: Commit | None = None
-
-
-class SourceIntent(_Table):
-    """A source that a native build takes in, by its name in CMake's FetchContent: a tag or a whole commit."""
-
-    git: Text
-    mirrors: tuple[Text, ...] = ()
-    tag: Text | None = None
-    commit: Commit | None = None
-
-
-class SubstituteIntent(_Table):
-    """A folder of a wheel that stands in for a source which only a git host has. Such an image is never published."""
-
-    wheel: Name
-    path: Pattern
-    reason: Text
-
-
-class DropIntent(_Table):
-    """Sources of one of CMake's targets that are not compiled, by a regular expression over their paths."""
-
-    target: Text
-    sources: Text
-    reason: Text
-
-
-class NativeIntent(_Table):
-    """What is compiled of a component, in the source lane.
-
-    ``architectures``: torch's TORCH_CUDA_ARCH_LIST. ``requirements``: what the build runs besides the target's own
-    wheels (CMake). ``targets``: CMake's, all that the component installs where none is named. ``unused``: sources that
-    its files would fetch for other devices, by name, each with the reason; a stub stands in.
-    """
-
-    component: Name
-    architectures: Text
-    requirements: Annotated[tuple[Text, ...], Field(min_length=1)]
-    targets: tuple[Text, ...] = ()
-    drop: tuple[DropIntent, ...] = ()
-    substitutes: dict[Name, SubstituteIntent] = {}
-    unused: dict[Name, Text] = {}
-
-
-class OverrideIntent(_Table):
-    """A requirement that replaces what wheels ask for, with the reason why they may be overruled."""
-
-    requirement: Text
-    reason: Text
-
-
-class TargetIntent(_Table):
-    """One image that we build."""
-
-    lane: Lane
-    summary: Text
-    version: Text
-    revision: str = ""
-    series: Name
-    rootfs: Name
-    python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
-    platform: Text
-    local_version: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")]
-    gb10: Literal["unproven", "reported", "proven"]
-    gb10_seen: str
-    requirements: tuple[Text, ...]
-    constraints: tuple[Text, ...]
-    overrides: tuple[OverrideIntent, ...] = ()
-    smoke: Name
-    overlaps: tuple[OverlapIntent, ...] = ()
-    exceptions: tuple[ExceptionIntent, ...] = ()
-    libraries: tuple[LibraryIntent, ...] = ()
-    left_out: tuple[LeftOutIntent, ...] = ()
-    bytecode: tuple[Pattern, ...] = ()
-    components: dict[Name, ComponentIntent] = {}
-    externals: dict[Name, SourceIntent] = {}
-    native: NativeIntent | None = None
-
-
-class TreeIntent(_Table):
-    """A source tree that is no release, and the series that is meant for it.
-
-    ``like``: the target whose components the series patches. The series counts as unverified until it was read.
-    """
-
-    series: Name
-    like: Name
-    git: Text
-    mirrors: tuple[Text, ...] = ()
-    commit: Commit
-
-
-class RebaseIntent(_Table):
-    """What the series are carried to: releases of vLLM by their source archives, and other trees.
-
-    ``requirement_file``: where a release says which versions of the other components it wants.
-    """
-
-    releases: tuple[Text, ...] = ()
-    requirement_file: Text = "requirements/cuda.txt"
-    trees: dict[Name, TreeIntent] = {}
-
-
-class ToolsIntent(_Table):
-    """Versions of the tools that are wheels."""
-
-    uv: Text
-
-
-class Intent(_Table):
+class Intent(Table):
     """The whole file."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -239,7 +44,7 @@ class Intent(_Table):
     rootfs: dict[Name, RootfsIntent]
     root: dict[Name, RootIntent]
     layers: tuple[LayerIntent, ...]
-    actions: dict[ActionName, Text] = {}
+    actions: dict[ActionName, Text] = Field(default={})
     rebase: RebaseIntent | None = None
     targets: dict[Name, TargetIntent]
 
@@ -297,8 +102,7 @@ def _contradictions(intent: Intent) -> list[str]:
     for name, target in intent.targets.items():
         if target.rootfs not in intent.rootfs:
             faults.append(f"targets.{name}.rootfs: there is no table rootfs.{target.rootfs}")
-        if target.lane is not Lane.WHEEL:
-            faults.append(f"targets.{name}.lane: this version builds only the lane 'wheel'")
+        faults += [f"targets.{name}.{text}" for text in _native_faults(intent, target)]
         remotes: list[tuple[str, ComponentIntent | SourceIntent]] = [
             (f"components.{key}", source) for key, source in target.components.items()
         ]
@@ -313,6 +117,28 @@ def _contradictions(intent: Intent) -> list[str]:
             for place, source in remotes
             if source.git and not (source.tag or source.commit)
         ]
+    return faults
+
+
+def _native_faults(intent: Intent, target: TargetIntent) -> list[str]:
+    """Where lane, native build and external sources of a target do not fit together."""
+    native = target.native
+    if native is None:
+        return ["native: the lane 'source' needs this table"] if target.lane is Lane.SOURCE else []
+    if target.lane is Lane.WHEEL:
+        return ["native: this table is for the lane 'source'"]
+    faults = []
+    if "compile" not in intent.root:
+        faults.append("native: there is no table root.compile")
+    if native.component not in target.components:
+        faults.append(f"native.component: there is no component '{native.component}'")
+    elif native.origin == "git" and not target.components[native.component].git:
+        faults.append(f"native.origin: the component '{native.component}' names no git remote")
+    named = [*target.externals, *native.substitutes, *native.stubs, *native.unused]
+    faults += [f"native: '{name}' is accounted for twice" for name in sorted({n for n in named if named.count(n) > 1})]
+    faults += [
+        f"native.heavy: '{name}' is not among native.targets" for name in native.heavy if name not in native.targets
+    ]
     return faults
 
 
@@ -347,16 +173,12 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _fault(item: Any) -> str:
     if item["type"] == "extra_forbidden":
-        known = {field.alias or name for table in _Table.__subclasses__() for name, field in table.model_fields.items()}
+        known = {field.alias or name for table in Table.__subclasses__() for name, field in table.model_fields.items()}
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
         return f"unknown key; did you mean '{near[0]}'?" if near else "unknown key"
     if item["type"] == "missing":
         return "missing key"
     return f"{item['msg']} (found {item['input']!r})"
-
-
-def _any(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def target_checksum(intent: Intent, name: str) -> str:

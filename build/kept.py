@@ -31,11 +31,12 @@ from build import (
     sourcetree,
     toolwheels,
     torchenv,
+    wheeltree,
 )
 from build import store as stores
 from build.errors import LockError
 from build.intent import FILE, Intent, read_intent
-from build.models import DebSet, Lock, Settings
+from build.models import DebSet, Lock, Settings, Wheel
 
 NO_TARGETS = (FILE.name, "actions.toml", releases.FILE.name)  # of lock/*.toml
 LAUNCHED = re.compile(r"[0-9a-f]{24}")  # the launcher's name of an environment
@@ -58,7 +59,7 @@ def read(settings: Settings) -> Named:
     blobs = {sha256: tool.name for tool in tools for sha256 in tool.hashes}
     for lock in locks:
         archives = (item.archive for item in lock.components if item.archive is not None)
-        blobs |= {item.sha256: item.file for item in (*lock.wheels, *lock.tools, *archives)}
+        blobs |= {item.sha256: item.file for item in (*lock.wheels, *lock.tools, *archives, *_native_wheels(lock))}
     carried = releases.read(settings.repo) if (settings.repo / releases.FILE).exists() else releases.NOTHING
     blobs |= {archive.sha256: archive.file for _, archive in carried.archives}
     blobs |= {deb.sha256: deb.file for debset in debsets for deb in debset.debs}
@@ -87,10 +88,20 @@ def _deb_sets(repo: Path) -> list[DebSet]:
     return [deblock.read(path).debset for path in sorted(asked | set((repo / deblock.FOLDER).glob("*.toml")))]
 
 
+def _native_wheels(lock: Lock) -> tuple[Wheel, ...]:
+    """Of what a native build takes in."""
+    native = lock.native
+    return (*native.tools, *native.hosts, *(item.wheel for item in native.substitutes)) if native else ()
+
+
 def _trees(settings: Settings, intent: Intent, lock: Lock) -> Iterator[str]:
     """The names in ``trees/`` that a target's lock and series give."""
     yield recipe.overlaps_name(lock.wheels)
     yield from (gitsource.tree_id(item.source) for item in lock.externals)
+    if lock.native is not None:
+        yield wheeltree.name(lock.native.tools)
+        yield wheeltree.name(lock.native.hosts)
+        yield from (wheeltree.name([item.wheel], item.path) for item in lock.native.substitutes)
     for item in lock.components:
         if item.archive is not None:
             yield sourcetree.tree_id(item, git=False)

@@ -15,6 +15,7 @@ from build import (
     consistency,
     deblock,
     dockerlines,
+    nativebuild,
     recipe,
     releases,
     requirements,
@@ -23,8 +24,9 @@ from build import (
     steps,
     toolwheels,
 )
-from build.intent import Intent, TargetIntent
+from build.intent import Intent
 from build.models import Lock, Settings
+from build.tables import TargetIntent
 
 
 def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
@@ -32,14 +34,18 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
 
     ``LockError`` where a lock is missing, stale or edited.
     """
-    requires = requireslock.read(settings.repo, job.lock, job.target.requirements)
+    requires = requireslock.read(settings.repo, job.lock, job.target.wanted)
     found = [
         *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
         *(consistency.differing_python(job.lock, job.rootfs, job.builders) if job.target.bytecode else ()),
         *_uv(job),
         *_behaviours(job),
-        *dockerlines.faults(recipe.dockerfile(job, chain=""), [plan.name for plan in recipe.grouped(job)]),
+        *dockerlines.faults(
+            recipe.dockerfile(job, chain=""),
+            [plan.name for plan in recipe.grouped(job)],
+            nativebuild.context_names(job),
+        ),
     ]
     yield from (f"{job.name}: {text}" for text in found)
 
@@ -48,7 +54,7 @@ def lock_findings(lock: Lock, requires: requireslock.Requires, target: TargetInt
     """What contradicts what in a lock, its wheels' requirements, and what the target asks for itself."""
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
     bound = [text for text in target.constraints if requirements.name_of(text) in versions]
-    asked = {**requires, "lock/targets.toml": [*target.requirements, *bound]}
+    asked = {**requires, "lock/targets.toml": [*target.wanted, *bound]}
     yield from consistency.incomplete(lock)
     yield from consistency.misnamed(lock)
     yield from consistency.mixed_cuda(lock)
@@ -56,6 +62,11 @@ def lock_findings(lock: Lock, requires: requireslock.Requires, target: TargetInt
     yield from consistency.overruled_torch(lock, requires)
     yield from consistency.idle_overrides(lock, requires)
     yield from consistency.idle_wheels(lock, asked)
+
+
+def _dockerfile(job: steps.Job) -> Iterator[str]:
+    layers = [plan.name for plan in recipe.grouped(job)]
+    yield from dockerlines.faults(recipe.dockerfile(job, chain=""), layers, nativebuild.context_names(job))
 
 
 def _behaviours(job: steps.Job) -> Iterator[str]:

@@ -17,13 +17,16 @@ from build.errors import LockError
 from build.models import (
     Component,
     External,
+    Fetched,
     GitSource,
     Lock,
+    Native,
     Override,
     PatchedFile,
     PatchRef,
     RequirementChange,
     SourceArchive,
+    Substitute,
     Unresolved,
     Wheel,
 )
@@ -105,6 +108,22 @@ def _parse(data: Mapping[str, Any]) -> Lock:
         externals=tuple(
             External(name=name, source=lockform.git_source(table)) for name, table in data.get("externals", {}).items()
         ),
+        native=_native(data["native"]) if "native" in data else None,
+    )
+
+
+def _native(table: Mapping[str, Any]) -> Native:
+    return Native(
+        component=table["component"],
+        sources=tuple(table["sources"]),
+        requires=tuple(table["requires"]),
+        tools=tuple(Wheel(**row) for row in table["tools"]),
+        hosts=tuple(Wheel(**row) for row in table["hosts"]),
+        fetched=tuple(Fetched(**row) for row in table["fetched"]),
+        substitutes=tuple(
+            Substitute(name=name, path=row["path"], tree=row["tree"], wheel=Wheel(**row["wheel"]))
+            for name, row in table.get("substitutes", {}).items()
+        ),
     )
 
 
@@ -146,6 +165,8 @@ def lock_text(lock: Lock) -> str:
         data["components"] = {item.name: _component_table(item) for item in lock.components}
     if lock.externals:
         data["externals"] = {item.name: asdict(item.source) for item in lock.externals}
+    if lock.native is not None:
+        data["native"] = _native_table(lock.native)
     return lockform.text(HEADER, SCHEMA, data)
 
 
@@ -160,7 +181,29 @@ def image_text(lock: Lock) -> str:
 
 
 def _rows(items: Iterable[Any], keys: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{key: getattr(item, key) for key in keys} for item in items]
+    """One row an item. A wheel that is made and a file that is compiled say so, others say nothing of it."""
+    return [
+        {key: getattr(item, key) for key in keys}
+        | {flag: True for flag in ("made", "compiled") if getattr(item, flag, False)}
+        for item in items
+    ]
+
+
+def _native_table(native: Native) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "component": native.component,
+        "sources": list(native.sources),
+        "requires": list(native.requires),
+        "tools": _rows(native.tools, FILE_KEYS),
+        "hosts": _rows(native.hosts, FILE_KEYS),
+        "fetched": _rows(native.fetched, ("name", "url", "tag")),
+    }
+    if native.substitutes:
+        table["substitutes"] = {
+            item.name: {"path": item.path, "tree": item.tree, "wheel": _rows([item.wheel], FILE_KEYS)[0]}
+            for item in native.substitutes
+        }
+    return table
 
 
 def _component_table(item: Component) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from build import (
     index,
     lockfile,
     locksources,
+    madewheel,
     metadata,
+    nativelock,
     patched,
     requirementfiles,
     requirements,
@@ -25,8 +27,9 @@ from build import (
 )
 from build.console import step
 from build.errors import LockError, NewerLockError, OfflineError, ResolveError
-from build.intent import ComponentIntent, Intent, TargetIntent, target_checksum
+from build.intent import Intent, target_checksum
 from build.models import Component, Lock, Override, RequirementChange, Settings, SourceArchive, Wheel
+from build.tables import ComponentIntent, TargetIntent
 
 Changes = Mapping[str, tuple[RequirementChange, ...]]  # by component
 
@@ -75,13 +78,18 @@ def make(settings: Settings, intent: Intent, name: str, wish: Wish, before: Lock
     target = intent.targets[name]
     patches = series.read(settings.repo, target.series, tuple(target.components))
     known = lockfile.requirement_changes(settings.repo, name)
-    draft = before if before is not None and not wish.anew else resolve(settings, intent, name, wish, known)
-    applied = follow(settings, draft, patches)
-    if requirement_changes(applied) != requirement_changes(draft):
-        draft = resolve(settings, intent, name, wish, requirement_changes(applied))
-        applied = follow(settings, draft, patches)
     held = lockfile.known_sources(settings.repo, name)
+
+    def resolved(changes: Changes) -> Lock:
+        return nativelock.pinned(settings, target, resolve(settings, intent, name, wish, changes), held)
+
+    draft = before if before is not None and not wish.anew else resolved(known)
+    applied = follow(settings, target, draft, patches)
+    if requirement_changes(applied) != requirement_changes(draft):
+        applied = follow(settings, target, resolved(requirement_changes(applied)), patches)
     lock = locksources.pin(settings, target, replace(applied, patches=patches.refs), held, anew=wish.anew)
+    if target.native is not None:
+        lock = nativelock.account(settings, target, lock, patches)
     return _known(settings, target, lock, before) or measure(settings, target, lock)
 
 
@@ -95,7 +103,7 @@ def _known(settings: Settings, target: TargetIntent, lock: Lock, before: Lock | 
     if (before.wheels, requirement_changes(before)) != (lock.wheels, requirement_changes(lock)):
         return None
     try:
-        return Made(lock=lock, requires=requireslock.read(settings.repo, lock, target.requirements))
+        return Made(lock=lock, requires=requireslock.read(settings.repo, lock, target.wanted))
     except NewerLockError:
         raise
     except LockError:
@@ -120,8 +128,9 @@ def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: 
     kept = wish.kept(lockfile.known_wheels(settings.repo, name))
     followed = [change for group in changes.values() for change in group]
     with step(f"resolve {name}: {', '.join(target.requirements)}"):
+        stated = nativelock.stated(settings, target, environment)
         found = index.resolve(
-            [*target.requirements, *requirements.additions_for(followed, environment)],
+            [*target.requirements, *stated, *requirements.additions_for(followed, environment)],
             target.constraints,
             environment,
             prefer=[(wheel.name, wheel.version) for wheel in kept],
@@ -135,6 +144,7 @@ def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: 
         )
         tools = _tools(intent, target)
         archives = _archives(target, found, environment)
+        native = nativelock.draft(settings, target, stated)
     components = tuple(
         _component(key, table, archives.get(table.distribution), changes.get(key, ()))
         for key, table in target.components.items()
@@ -150,6 +160,7 @@ def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: 
         overrides=tuple(Override(requirement=item.requirement, reason=item.reason) for item in target.overrides),
         patches=(),
         components=components,
+        native=native,
     )
 
 
@@ -167,13 +178,17 @@ def _archives(
 ) -> dict[str, index.Found]:
     """Distribution → the source archive of its release, for each component."""
     releases = {item.name: item.version for item in found}
+    made = target.components[target.native.component].distribution if target.native is not None else None
+    if made is not None and target.native is not None and target.native.origin == "archive":
+        releases[made] = target.version
     for key, table in target.components.items():
-        if table.distribution not in releases:
+        if table.distribution not in (*releases, made):
             raise ResolveError(
                 f"nothing brings {table.distribution}, which the component '{key}' patches",
                 todo="add it to the target's requirements, or correct the component's `distribution`",
             )
-    pins = [(table.distribution, releases[table.distribution]) for table in target.components.values()]
+    named = (table.distribution for table in target.components.values())
+    pins = [(name, releases[name]) for name in named if name in releases]
     return {item.name: item for item in index.locate(pins, environment).values() if item.sdist}
 
 
@@ -203,10 +218,18 @@ def _component(
 # The series
 
 
-def follow(settings: Settings, lock: Lock, patches: series.Series) -> Lock:
-    """The lock with what the series does to its components: files with their hashes, changed requirements."""
+def follow(settings: Settings, target: TargetIntent, lock: Lock, patches: series.Series) -> Lock:
+    """The lock with what the series does to its components: files with their hashes, changed requirements.
+
+    In the source lane the wheel of the component's Python files is made first. Where its tree cannot be had the lock
+    stays as it is: it leaves that open by name.
+    """
     environment = index.Environment(platform=lock.platform, python=lock.python)
     steps.fetch_python(settings, patched.inputs(lock), [environment])
+    if target.native is not None:
+        if not nativelock.has_tree(lock):
+            return lock
+        lock = madewheel.add(settings, lock, target.version)
     applied = patched.apply(settings, lock, patches)
     changes = patched.requirement_changes(settings, lock, patches)
     components = []
@@ -228,13 +251,14 @@ def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
     """The lock with what its wheels require, their METADATA as the series changes it."""
     environment = index.Environment(platform=lock.platform, python=lock.python)
     found = _metadata(settings, lock, environment)
+    roots = target.wanted if nativelock.is_made(lock) else target.requirements
     differing: list[str] = []
     for item in lock.components:
-        if not item.requirement_files or item.archive is None:
+        if not item.requirement_files or item.archive is None or item.distribution not in found:
             continue
         stated = requirementfiles.read(sourcetree.ensure(settings, item), item.requirement_files)
         differing += requirements.differences(stated, found[item.distribution].requires, environment)
-    requires = requirements.of_lock(lock, found, target.requirements, environment)
+    requires = requirements.of_lock(lock, found, roots, environment)
     reached = tuple(wheel for wheel in lock.wheels if wheel.name in requires)  # a patch may take a requirement out
     return Made(lock=replace(lock, wheels=reached), requires=requires, differences=tuple(differing))
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from build import gitsource
 from build.console import warn
 from build.errors import CommandError, GoneCommitError, NetworkError
-from build.intent import ComponentIntent, SourceIntent, TargetIntent
 from build.models import External, GitSource, Lock, Settings, Unresolved
+from build.tables import ComponentIntent, SourceIntent, TargetIntent
 
 UNREACHED = "its remote could not be reached"
 

@@ -25,10 +25,14 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel(Artifact):
-    """A locked wheel of one distribution (name normalised as in PEP 503)."""
+    """A locked wheel of one distribution (name normalised as in PEP 503).
+
+    ``made``: no index has it, it is made from a component's source tree (:mod:`build.madewheel`).
+    """
 
     name: str
     version: str
+    made: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,43 @@ class External:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A source that a project's own CMake files would fetch, by its name there: where from, what of it."""
+
+    name: str
+    url: str
+    tag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substitute:
+    """A folder of a wheel that stands in for an external source; ``tree``: git's id of the folder."""
+
+    name: str
+    path: str
+    tree: str
+    wheel: Wheel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Native:
+    """What a native build takes in, as locked.
+
+    ``component``: whose sources are compiled. ``sources``: which of them, as prefixes. ``requires``: what the wheel of
+    its Python files says that it requires. ``tools``: wheels of what the build runs, for the image's architecture.
+    ``hosts``: the same of compilers for x86-64 machines. ``fetched``: what its files would fetch, all accounted for.
+    """
+
+    component: str
+    sources: tuple[str, ...]
+    requires: tuple[str, ...]
+    tools: tuple[Wheel, ...]
+    hosts: tuple[Wheel, ...]
+    fetched: tuple[Fetched, ...] = ()
+    substitutes: tuple[Substitute, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unresolved:
     """What a lock leaves open: its place in the lock, what was asked for, why it could not be had."""
 
@@ -133,13 +174,14 @@ class PatchedFile:
     """A file that a series touches: its repository path, its installed path, its hashes before and after.
 
     An empty hash stands for a file that is not there (created or deleted by the series), an empty installed path for
-    a requirement file: it is read where the target is locked, and no image holds it.
+    one that no image holds: a requirement file, read where the target is locked, or a source that is ``compiled``.
     """
 
     source: str
     installed: str
     before: str
     after: str
+    compiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +240,7 @@ class Lock:
     overrides: tuple[Override, ...] = ()
     externals: tuple[External, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
+    native: Native | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

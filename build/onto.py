@@ -10,9 +10,10 @@ import re
 from build import bases, gitsource
 from build.bases import Base
 from build.errors import NetworkError, ResolveError
-from build.intent import FILE, MAIN, ComponentIntent, Intent, TargetIntent, TreeIntent
+from build.intent import FILE, MAIN, Intent
 from build.models import Settings
 from build.releases import NamedTree, Release, Releases, parsed
+from build.tables import ComponentIntent, TargetIntent, TreeIntent
 
 
 def find(settings: Settings, intent: Intent, target: TargetIntent, named: str, locked: Releases) -> Base:

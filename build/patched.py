@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from build import patchwork, requirementfiles, requirements, sourcetree, store, treehash, udiffparse, wheels
+from build import (
+    madewheel,
+    patchwork,
+    requirementfiles,
+    requirements,
+    sourcetree,
+    store,
+    treehash,
+    udiffparse,
+    wheels,
+)
 from build import series as serieses
 from build.errors import LockError
 from build.models import Component, Lock, PatchedFile, RequirementChange, Settings, SourceArchive, Wheel
@@ -19,7 +29,7 @@ from build.sourcetree import Obtain
 def inputs(lock: Lock, *, git: bool = False) -> tuple[Wheel | SourceArchive, ...]:
     """The locked files that the series needs: each component's wheel, and its source archive unless ``git``."""
     components = {item.distribution for item in lock.components}
-    return (*(wheel for wheel in lock.wheels if wheel.name in components), *archives(lock, git=git))
+    return (*(wheel for wheel in lock.wheels if wheel.name in components and not wheel.made), *archives(lock, git=git))
 
 
 def archives(lock: Lock, *, git: bool = False) -> tuple[SourceArchive, ...]:
@@ -35,6 +45,7 @@ def works(
     Raises ``UnresolvedError`` where the lock leaves open a commit that is asked for, and as reading all these does.
     """
     sourcetree.require_resolved(lock, git=git)
+    madewheel.ensure(settings, lock, obtain=obtain)
     by_name = {wheel.name: wheel for wheel in lock.wheels}
     found = []
     for component in lock.components:
@@ -49,9 +60,15 @@ def works(
                 requirement_files=requirementfiles.closure(tree, component.requirement_files),
                 changes=tuple(udiffparse.parse(patch.name, patch.data) for patch in series.of(component.name)),
                 record=wheels.record(store.blob(settings.store, wheel.sha256)),
+                compiled=_compiled(lock, component),
             )
         )
     return tuple(found)
+
+
+def _compiled(lock: Lock, component: Component) -> tuple[str, ...]:
+    native = lock.native
+    return native.sources if native is not None and native.component == component.name else ()
 
 
 def apply(
@@ -134,13 +151,34 @@ def locked_files(
     return {file.installed: applied.folder / file.installed for file in made}
 
 
+def compiled_files(
+    settings: Settings, lock: Lock, series: serieses.Series, *, obtain: Obtain | None = None
+) -> dict[str, Path | None]:
+    """Repository path → the patched source in the store, of what is compiled; None for one that the series deletes."""
+    applied = locked(settings, lock, series, obtain=obtain)
+    return {
+        file.source: applied.folder / patchwork.compiled_place(key, file.source) if file.after else None
+        for key, group in applied.files.items()
+        for file in group
+        if file.compiled
+    }
+
+
 def name(settings: Settings, lock: Lock, series: serieses.Series, *, git: bool) -> str:
     """The id in the store of the patched files, known before any tree is there."""
     bare = []
     for item in lock.components:
         if series.of(item.name):
             tree = sourcetree.tree_id(item, git=git or item.archive is None)
-            bare.append(Work(component=item, tree=settings.store / "trees" / tree, changes=(), record={}))
+            bare.append(
+                Work(
+                    component=item,
+                    tree=settings.store / "trees" / tree,
+                    changes=(),
+                    record={},
+                    compiled=_compiled(lock, item),
+                )
+            )
     return patchwork.patched_id(bare, series.id)
 
 

@@ -57,7 +57,7 @@ class Work:
     """One component's part of a series: its pristine tree, its patches in order, its wheel's RECORD.
 
     ``record``: installed path → ``sha256=<urlsafe base64>`` (``build.wheels.record``). ``requirement_files``: the
-    component's, with all that they include.
+    component's, with all that they include. ``compiled``: prefixes of what compilers see.
     """
 
     component: Component
@@ -65,10 +65,17 @@ class Work:
     changes: tuple[Change, ...]
     record: Mapping[str, str]
     requirement_files: frozenset[str] = frozenset()
+    compiled: tuple[str, ...] = ()
 
     def only_read(self, path: str) -> bool:
-        """Whether a repository path is a requirement file that the wheel does not install."""
+        """Whether a repository path is read and not installed: a requirement file, or a source that is compiled."""
+        if self.is_compiled(path):
+            return True
         return path in self.requirement_files and installed_path(self.component, path) not in self.record
+
+    def is_compiled(self, path: str) -> bool:
+        """Whether compilers see a repository path, in the source lane."""
+        return path.startswith(self.compiled) and installed_path(self.component, path) not in self.record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +191,23 @@ def apply(work: Work) -> tuple[tuple[PatchedFile, ...], dict[str, bytes]]:
         installed = "" if work.only_read(path) else installed_path(work.component, path)
         assert installed is not None
         before = _sha256(_read(work.tree, path))
-        files.append(PatchedFile(source=path, installed=installed, before=before, after=_sha256(after)))
-        if after is not None and installed:
-            content[installed] = after
+        files.append(
+            PatchedFile(
+                source=path,
+                installed=installed,
+                before=before,
+                after=_sha256(after),
+                compiled=work.is_compiled(path),
+            )
+        )
+        if after is not None and (installed or work.is_compiled(path)):
+            content[installed or compiled_place(work.component.name, path)] = after
     return tuple(files), content
+
+
+def compiled_place(component: str, path: str) -> str:
+    """Where the patched file of a compiled source is kept, beside those at their installed paths."""
+    return f".compiled/{component}/{path}"
 
 
 def changed(work: Work) -> dict[str, bytes | None]:
@@ -207,7 +227,10 @@ def changed(work: Work) -> dict[str, bytes | None]:
 
 def patched_id(works: Iterable[Work], series: str) -> str:
     """The id of the patched files, before any tree is there: of the series and of the trees' ids."""
-    trees = [[work.component.name, work.tree.name, list(work.component.paths)] for work in works]
+    trees = [
+        [work.component.name, work.tree.name, list(work.component.paths), *([work.compiled] if work.compiled else [])]
+        for work in works
+    ]
     return digest({"form": FORM, "series": series, "trees": trees})
 
 
@@ -247,10 +270,17 @@ def kept(store: Path, name: str) -> Applied | None:
         stored = json.loads(final.with_name(f"{name}.json").read_text(encoding="utf-8"))
         files = {key: tuple(PatchedFile(**file) for file in value) for key, value in stored["files"].items()}
         trees = {key: (str(before), str(after)) for key, (before, after) in stored["trees"].items()}
-        installed = [file for group in files.values() for file in group if file.installed]
-        if all(_sha256(_read(final, file.installed)) == file.after for file in installed):
+        places = [(_kept_place(key, file), file.after) for key, group in files.items() for file in group]
+        if all(_sha256(_read(final, place)) == after for place, after in places if place):
             return Applied(folder=final, files=files, trees=trees)
     return None
+
+
+def _kept_place(component: str, file: PatchedFile) -> str:
+    """Where a patched file is kept; empty where it is not: a requirement file, or one that is gone."""
+    if file.installed:
+        return file.installed
+    return compiled_place(component, file.source) if file.compiled and file.after else ""
 
 
 def _read(root: Path, path: str) -> bytes | None:

@@ -17,6 +17,7 @@ from build import (
     leftout,
     lockfile,
     metadata,
+    nativebuild,
     patterns,
     requirements,
     requireslock,
@@ -114,8 +115,8 @@ def demand_requires(job: Job) -> None:
     The lock may have been made from the parts of wheels that an index handed out, which nothing verified.
     """
     stated = metadata.read_all(job.settings.store, job.lock.wheels, {})
-    found = requirements.of_lock(job.lock, stated, job.target.requirements, job.environment)
-    locked = requireslock.read(job.settings.repo, job.lock, job.target.requirements)
+    found = requirements.of_lock(job.lock, stated, job.target.wanted, job.environment)
+    locked = requireslock.read(job.settings.repo, job.lock, job.target.wanted)
     if faults := requirements.disagreements(locked, found):
         raise LockError(
             f"wheels of {job.name} do not require what was locked",
@@ -164,13 +165,18 @@ def patched_distributions(job: Job) -> tuple[str, ...]:
     So are the layers of their patched files: a patch of vLLM does not change what is patched of FlashInfer.
     """
     order = [layer.name for layer in job.intent.layers]
-    changed = (item.distribution for item in job.lock.components if is_patched(item))
+    changed = (item.distribution for item in job.lock.components if is_patched(item) or is_compiled(job, item))
     return tuple(sorted(changed, key=lambda name: (order.index(job.intent.layer_of(name)), name)))
 
 
 def is_patched(component: Component) -> bool:
     """Whether the series changes what the component's distribution installs, or what it requires."""
     return bool(component.requires) or any(file.installed for file in component.files)
+
+
+def is_compiled(job: Job, component: Component) -> bool:
+    """Whether it is the component whose native code is compiled: its dist-info then tells of more than its wheel."""
+    return job.lock.native is not None and job.lock.native.component == component.name
 
 
 def chain_id(job: Job) -> str:
@@ -185,6 +191,7 @@ def chain_id(job: Job) -> str:
             "dockerfiles": dict(tree_sha256(job.settings.repo / "dockerfiles")),
             "dockerfile": dockerfile(job, chain=""),
             "manifest": manifest(job, chain=""),
+            **({"native": nativebuild.inputs(job)} if job.target.native is not None else {}),
         }
     )
 
@@ -206,6 +213,7 @@ def dockerfile(job: Job, *, chain: str) -> str:
         env=image_env(job.lock.python, cuda=bool(cuda)),
         labels=labels(job, chain),
         arguments=determinism.step_arguments(),
+        native=nativebuild.page(job),
     )
     return render(job.settings.repo / "dockerfiles", page)
 
@@ -235,6 +243,7 @@ def labels(job: Job, chain: str) -> dict[str, str]:
 
 def manifest(job: Job, *, chain: str) -> dict[str, object]:
     """What the image knows of itself: ``/opt/spark/manifest.json``, read by its own checks."""
+    native = {"native": nativebuild.told(job)} if job.target.native is not None else {}
     changed = set(patched_distributions(job))
     local = f"+{job.target.local_version}"
     return {
@@ -271,9 +280,10 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
             if file.installed
         ],
         "exceptions": [item.model_dump() for item in job.target.exceptions],
-        "libraries": [item.model_dump() for item in job.target.libraries],
+        "libraries": [item.model_dump(exclude_defaults=True) for item in job.target.libraries],
         "bytecode": job.target.bytecode,
         "left_out": [
             {"paths": item.patterns, "reason": item.reason, "foreign": item.foreign} for item in job.target.left_out
         ],
+        **native,
     }

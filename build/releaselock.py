@@ -8,10 +8,11 @@ from __future__ import annotations
 from build import bases
 from build.console import warn
 from build.errors import CommandError, GoneCommitError, NetworkError, OfflineError
-from build.intent import Intent, TreeIntent
+from build.intent import Intent
 from build.locksources import UNREACHED
 from build.models import Settings, Unresolved
 from build.releases import NOTHING, NamedTree, Releases
+from build.tables import TreeIntent
 
 
 def resolve(settings: Settings, intent: Intent, before: Releases | None) -> Releases:

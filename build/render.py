@@ -12,6 +12,21 @@ VENV = "/opt/venv"
 
 
 @dataclass(frozen=True, kw_only=True)
+class NativePage:
+    """What the templates show of a native build.
+
+    ``base``: the layer that it is compiled on. ``dependencies``: mounts of what CMake would fetch. ``cross``: mounts
+    on a machine that is not of the image's kind. ``cache``: the name of the compile cache.
+    """
+
+    targets: tuple[str, ...]
+    base: str
+    dependencies: tuple[str, ...]
+    cross: tuple[str, ...]
+    cache: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """What the templates show.
 
@@ -31,6 +46,7 @@ class Page:
     env: Mapping[str, str]
     labels: Mapping[str, str]
     arguments: Mapping[str, str]
+    native: NativePage | None = None
 
 
 def cuda_layer(layers: Sequence[LayerPlan]) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build import deblock, debs, download, gitsource, host, index, lockfile, patched, roots, series, store
+from build import deblock, debs, download, gitsource, host, index, lockfile, madewheel, patched, roots, series, store
 from build.console import human_bytes, step, transfer
 from build.download import Download
-from build.errors import LockError
-from build.intent import FILE, Intent, TargetIntent, read_intent, target_checksum
+from build.errors import LockError, UnresolvedError
+from build.intent import FILE, Intent, read_intent, target_checksum
 from build.models import DebSet, GitSource, Lock, Settings, SourceArchive, Wheel
+from build.tables import TargetIntent
 
 LABEL = "spark-runtime"
 PythonFile = Wheel | SourceArchive
@@ -38,6 +39,7 @@ class Job:
     rootfs: DebSet
     builders: tuple[DebSet, ...]
     tool_roots: tuple[DebSet, ...]
+    compilers: tuple[DebSet, ...] = ()
 
     @property
     def environment(self) -> index.Environment:
@@ -54,6 +56,11 @@ class Job:
         return _of(self.tool_roots, roots.host_architecture())
 
     @property
+    def compiler(self) -> DebSet:
+        """The compile root of this machine's architecture; only in the source lane."""
+        return _of(self.compilers, roots.host_architecture())
+
+    @property
     def uv(self) -> Wheel:
         """The uv that runs in this machine's builder root."""
         return self.uv_of(roots.host_architecture())
@@ -67,6 +74,7 @@ class Job:
         return (
             *(_of(self.tool_roots, machine) for machine in machines),
             *(_of(self.builders, machine) for machine in machines),
+            *(_of(self.compilers, machine) for machine in machines if self.compilers),
             self.rootfs,
         )
 
@@ -97,6 +105,7 @@ def load(settings: Settings, name: str | None, *, changed: bool = False) -> Job:
         rootfs=sets[target.rootfs, "arm64"],
         builders=tuple(sets["builder", arch] for arch in MACHINES),
         tool_roots=tuple(sets["tools", arch] for arch in MACHINES),
+        compilers=tuple(sets["compile", arch] for arch in MACHINES) if target.native is not None else (),
     )
     if not changed:
         require_locked(job)
@@ -179,8 +188,22 @@ def _urls(found: index.Found | None) -> tuple[str, ...]:
 
 def python_files(job: Job, machines: Sequence[str] = ()) -> tuple[PythonFile, ...]:
     """Every locked wheel and source archive that such machines (default: this one) need for the target."""
+    chosen = machines or this_machine()
     archives = tuple(item.archive for item in job.lock.components if item.archive is not None)
-    return (*job.lock.wheels, *archives, *(job.uv_of(machine) for machine in machines or this_machine()))
+    wheels = tuple(wheel for wheel in job.lock.wheels if not wheel.made)
+    return (*wheels, *archives, *(job.uv_of(machine) for machine in chosen), *native_files(job, chosen))
+
+
+def native_files(job: Job, machines: Sequence[str]) -> tuple[Wheel, ...]:
+    """What a native build takes in besides: CMake and what it needs, compilers for x86-64, substitutes."""
+    native = job.lock.native
+    if native is None:
+        return ()
+    return (
+        *native.tools,
+        *(native.hosts if "amd64" in machines else ()),
+        *(item.wheel for item in native.substitutes),
+    )
 
 
 def this_machine() -> tuple[str]:
@@ -216,10 +239,24 @@ def uv_program(settings: Settings, wheel: Wheel) -> Path:
     return made
 
 
+def require_resolved(job: Job) -> None:
+    """``UnresolvedError``, with all that is open, where the lock leaves open what a build of the target takes in."""
+    needed = {f"externals.{name}" for name in job.target.externals}
+    needed |= {f"components.{item.name}.git" for item in job.lock.components if item.archive is None}
+    if lacking := [item for item in job.lock.unresolved if item.what in needed]:
+        raise UnresolvedError(
+            f"{job.name} cannot be built yet: its lock leaves {len(lacking)} of its sources open",
+            why="\n       ".join(f"{item.what}: {item.wanted} ({item.why})" for item in lacking),
+            todo=f"run `nox -s lock -- --target {job.name}` where these can be reached, and commit the lock",
+        )
+
+
 def fetch_all(job: Job, machines: Sequence[str] = ()) -> int:
     """Everything that a build of the target on such machines (default: this one) needs, into the store; the bytes."""
+    require_resolved(job)
     fetch_sources(job)
     count = fetch_python(job.settings, python_files(job, machines), environments(job, machines))
+    madewheel.ensure(job.settings, job.lock)
     return count + sum(host.fetch_debs(job.settings, item) for item in job.debsets(machines or this_machine()))
 
 

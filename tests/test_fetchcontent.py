@@ -3,7 +3,7 @@
 import pytest
 
 from build import fetchcontent
-from build.fetchcontent import Command, Declared, SyntaxFault
+from build.fetchcontent import Command, Declared, CMakeSyntaxError
 
 
 def project(root, files):
@@ -49,7 +49,7 @@ goes on" -DFOO="a b")
     ],
 )
 def test_what_is_not_the_language_is_a_fault_with_its_line(text, fault):
-    with pytest.raises(SyntaxFault, match=fault):
+    with pytest.raises(CMakeSyntaxError, match=fault):
         fetchcontent.commands(text)
 
 
@@ -124,7 +124,7 @@ def test_a_later_value_counts_for_what_follows_it_only(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     root = project(tmp_path, {"CMakeLists.txt": "project(x)", "cmake/odd.cmake": "set(A"})
-    with pytest.raises(SyntaxFault, match=r"cmake/odd\.cmake: line 1"):
+    with pytest.raises(CMakeSyntaxError, match=r"cmake/odd\.cmake: line 1"):
         fetchcontent.declared(root)
 
 

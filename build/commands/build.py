@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, emulation, engine, host, recipe, results, steps, store
+from build import assemble, buildx, emulation, engine, host, nativebuild, nativereport, recipe, results, steps, store
 from build.console import human_bytes, say, step, warn
 from build.errors import ImageBuildError, LockError, NewerLockError, ReproduceError, UsageError
 from build.models import Built, Engine, Settings
@@ -26,6 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", action="store_true", help="note what it gave in lock/results/, to compare with")
     parser.add_argument("--expect", action="store_true", help="fail unless it is the image that lock/results/ holds")
     parser.add_argument("--no-cache", action="store_true", help="let BuildKit reuse nothing")
+    source = parser.add_argument_group("targets of the source lane")
+    source.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="compilers at once (default: as many as memory and cores allow)",
+    )
+    source.add_argument(
+        "--cold", action="store_true", help="compile everything: neither cache counts, as for a release"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -45,24 +56,45 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.record and args.expect:
         raise UsageError("--expect compares with what --record would write over", todo="give one of the two")
     job = steps.load(settings, args.target)
+    require_source_lane(args, job)
     chain = recipe.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"):
         chosen = engine.of_builder() if args.builder else engine.find(settings)
         known = assemble.read_built(settings.store, job.name)
-        anew = args.output or args.no_cache
+        anew = args.output or args.no_cache or args.cold
         if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
             settle(args, job, chosen, known, fresh=False)
             return tell(settings, known, start, fresh=False)
         contexts = prepare(job, chain, known)
         request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
         argv, env = engine.buildx(chosen, settings)
-        with step(f"build {job.name} ({chain[:12]})"):
-            metadata = image(job, argv, env, request)
+        with step(f"build {job.name} ({chain[:12]})"), nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked:
+            metadata = image(job, argv, env, asked(request))
+        tell_compiled(job, request)
         if args.output:
             return 0
         built = assemble.record(job, chosen, engine.client(chosen), chain, metadata)
         settle(args, job, chosen, built, fresh=True)
     return tell(settings, built, start, fresh=True)
+
+
+def require_source_lane(args: argparse.Namespace, job: steps.Job) -> None:
+    """``UsageError`` where an option is for compilers and the target has nothing to compile."""
+    if args.jobs < 0:
+        raise UsageError(f"--jobs {args.jobs} is no number of compilers", todo="name one, or leave it out")
+    if (args.jobs or args.cold) and job.target.native is None:
+        raise UsageError(
+            f"--jobs and --cold are for compilers, and nothing of {job.name} is compiled",
+            todo="leave them out, or name a target of the lane 'source'",
+        )
+
+
+def tell_compiled(job: steps.Job, request: buildx.Request) -> None:
+    """Say what compiling took, or that nothing was to be compiled."""
+    if job.target.native is None:
+        return
+    found = nativereport.figures(buildx.facts(request.log))
+    say(found.line if found else "nothing was to be compiled: BuildKit has the libraries of these sources")
 
 
 def prepare(job: steps.Job, chain: str, known: Built | None) -> assemble.Contexts:
@@ -84,9 +116,10 @@ def image(job: steps.Job, buildx_argv: list[str], env: dict[str, str], request: 
     """Let BuildKit build; when a step fails, say so if it is for a wheel that went bad in the store."""
     try:
         return buildx.build(buildx_argv, env, request, verbose=job.settings.verbose)
-    except ImageBuildError:
+    except ImageBuildError as error:
         assemble.verify(job)
-        raise
+        fault = nativereport.fault(buildx.facts(request.log), str(request.log))
+        raise fault or error from error
 
 
 def settle(args: argparse.Namespace, job: steps.Job, chosen: Engine, built: Built, *, fresh: bool) -> None:

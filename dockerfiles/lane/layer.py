@@ -20,6 +20,7 @@ ROOT = Path("/opt")  # all that the steps add is below it
 VENV = ROOT / "venv"
 SPARK = ROOT / "spark"
 RELEASED = SPARK / "released"  # dist-info of patched distributions, as their wheels have it
+COMPILED = SPARK / "compiled.json"  # the files that a native build made, below site-packages
 LEFT_OUT = SPARK / "left-out"  # what of each layer's wheels is not in the image
 
 BUILDER = Path("/mnt/builder")

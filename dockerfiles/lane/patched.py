@@ -2,7 +2,8 @@
 
 Usage: patched.py PATCHED_FOLDER DISTRIBUTION PYTHON LOCAL_VERSION. PATCHED_FOLDER holds ``files/`` at their installed
 paths and ``patched.json``: the patched ``paths``, and ``requires``, the requirements that the series changes as
-[as METADATA has it, to write instead] (an empty one is no line). The dist-info comes from /opt/spark/released.
+[as METADATA has it, to write instead] (an empty one is no line), and whether it is the one that was ``compiled``: its
+libraries enter its RECORD too. The dist-info comes from /opt/spark/released.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from layer import RELEASED, begin, entries, settle, site_packages
+from layer import COMPILED, RELEASED, begin, entries, settle, site_packages
 
 REQUIRES = "Requires-Dist: "
 
@@ -31,7 +32,8 @@ def main(folder: Path, name: str, python: str, local: str) -> None:
     for path in patched["paths"]:
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "files" / path, site / path)
-    info = relabel(site, RELEASED / name, patched["paths"], patched["requires"], local)
+    made = sorted(json.loads(COMPILED.read_text(encoding="utf-8"))) if patched["compiled"] else []
+    info = relabel(site, RELEASED / name, [*patched["paths"], *made], patched["requires"], local)
     settle({os.fspath(info), *entries(info), *(os.fspath(site / path) for path in patched["paths"])})
 
 

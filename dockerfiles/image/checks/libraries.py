@@ -8,14 +8,14 @@ import sysconfig
 from typing import Any
 
 from .events import Context, Failed, Outcome
-from .fatbin import FIRST_USE, NATIVE, read_fatbins, summary
+from .fatbin import FIRST_USE, NATIVE, device_code, read_fatbins, summary
 
 CAPABILITY = 121
 LARGE = 200_000  # bytes; below it no library of the image holds kernels worth listing
 
 
 def check_libraries(context: Context) -> Outcome:
-    """Fails where a library that the target needs has no usable code, or is not there."""
+    """Fails where a library that the target needs has no usable code, other code than it names, or is not there."""
     site = sysconfig.get_path("purelib")
     faults: list[str] = []
     needed: dict[str, Any] = {}
@@ -28,7 +28,10 @@ def check_libraries(context: Context) -> Outcome:
             name = os.path.relpath(path, site)
             figures = summary(read_fatbins(path), CAPABILITY)
             usable: Any = figures["usable"]
-            needed[name] = {**figures, "reason": entry.get("reason", "")}
+            found = sorted({str(code) for code in device_code(path)})
+            if entry.get("code") and found != sorted(entry["code"]):
+                faults.append(f"{name} has code for {', '.join(found) or 'no GPU'} and not {', '.join(entry['code'])}")
+            needed[name] = {**figures, "code": found, "reason": entry.get("reason", "")}
             if usable[NATIVE]:
                 continue
             if usable[FIRST_USE]:

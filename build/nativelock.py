@@ -1,0 +1,167 @@
+"""The source lane's part of a lock: what a native build takes in, and that nothing it would fetch is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from build import (
+    fetchcontent,
+    index,
+    locksources,
+    patched,
+    patchwork,
+    requirementfiles,
+    series,
+    sourcetree,
+    steps,
+    treehash,
+    wheeltree,
+)
+from build.errors import LockError, ResolveError
+from build.models import Component, Fetched, GitSource, Lock, Native, Settings, SourceArchive, Substitute, Wheel
+from build.tables import NativeIntent, TargetIntent
+
+X86 = "x86_64"
+COMPILERS = ("nvidia-cuda-nvcc", "nvidia-nvvm")  # what of the CUDA toolkit runs while compiling
+
+
+def stated(settings: Settings, target: TargetIntent, environment: index.Environment) -> tuple[str, ...]:
+    """What the component's requirement files say that it needs, where the target names some; else nothing."""
+    native = target.native
+    if native is None or not target.components[native.component].requirement_files:
+        return ()
+    table = target.components[native.component]
+    release = native.requires_of or target.version
+    found = index.locate([(table.distribution, release)], environment)
+    archive = next((item for item in found.values() if item.sdist), None)
+    if archive is None:
+        raise ResolveError(
+            f"there is no source archive of {table.distribution} {release}, whose requirement files count",
+            todo="name a release with `native.requires-of`",
+        )
+    component = Component(
+        name=native.component,
+        distribution=table.distribution,
+        paths=(),
+        archive=SourceArchive(
+            name=archive.name, version=archive.version, file=archive.file, sha256=archive.sha256, size=archive.size
+        ),
+        git=None,
+        files=(),
+    )
+    tree = sourcetree.ensure(
+        settings, component, obtain=lambda wanted: steps.fetch_python(settings, [wanted], [environment])
+    )
+    return requirementfiles.read(tree, table.requirement_files)
+
+
+def draft(settings: Settings, target: TargetIntent, requires: Sequence[str]) -> Native | None:
+    """What a native build needs of the index. ``requires``: of :func:`stated`; the target's own where there is none."""
+    native = target.native
+    if native is None:
+        return None
+    image = index.Environment(platform=target.platform, python=target.python)
+    host = steps.builder_environment(X86, target.python)
+    substitutes = {name: _wheel(table.wheel, image) for name, table in native.substitutes.items()}
+    steps.fetch_python(settings, tuple(substitutes.values()), [image])
+    return Native(
+        component=native.component,
+        sources=native.sources,
+        requires=tuple(requires) or target.requirements,
+        tools=tuple(_locked(item) for item in index.resolve(native.requirements, (), image)),
+        hosts=tuple(_locked(item) for item in _compilers(target, host)),
+        substitutes=tuple(
+            Substitute(
+                name=name,
+                path=native.substitutes[name].path,
+                tree=treehash.tree_id(wheeltree.ensure(settings, [wheel], native.substitutes[name].path)),
+                wheel=wheel,
+            )
+            for name, wheel in sorted(substitutes.items())
+        ),
+    )
+
+
+def _compilers(target: TargetIntent, host: index.Environment) -> list[index.Found]:
+    """CUDA's compilers for x86-64, of the very toolkit that the image's requirements name."""
+    toolkit = [text for text in target.requirements if text.startswith("cuda-toolkit")]
+    found = index.resolve(toolkit, target.constraints, host) if toolkit else ()
+    chosen = [item for item in found if item.name in COMPILERS]
+    if len(chosen) != len(COMPILERS):
+        raise ResolveError(
+            "the target's requirements do not bring CUDA's compilers",
+            why=f"{' and '.join(COMPILERS)} come with cuda-toolkit[nvcc,nvvm], pinned to one version",
+            todo="add that to the target's requirements",
+        )
+    return chosen
+
+
+def _wheel(pin: str, environment: index.Environment) -> Wheel:
+    """A pinned wheel without what it requires: it is read, not installed."""
+    name, _, version = pin.partition("==")
+    found = [item for item in index.locate([(name, version)], environment).values() if not item.sdist]
+    if len(found) != 1:
+        raise ResolveError(f"the index has {len(found)} wheels of {pin} that fit the image, and one is needed")
+    return _locked(found[0])
+
+
+def _locked(item: index.Found) -> Wheel:
+    return Wheel(name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size)
+
+
+def pinned(settings: Settings, target: TargetIntent, lock: Lock, held: Mapping[str, GitSource]) -> Lock:
+    """The lock with its git sources where its component's tree comes from one; else it can wait."""
+    if target.native is None or target.native.origin == "archive":
+        return lock
+    return locksources.pin(settings, target, lock, held, anew=False)
+
+
+def has_tree(lock: Lock) -> bool:
+    """Whether the lock says where the tree of its native component comes from."""
+    native = lock.native
+    return native is not None and any(
+        item.name == native.component and (item.archive or item.git) for item in lock.components
+    )
+
+
+def is_made(lock: Lock) -> bool:
+    """Whether the lock holds everything that it is to hold: in the source lane, the wheel that is made."""
+    return lock.native is None or any(wheel.made for wheel in lock.wheels)
+
+
+def account(settings: Settings, target: TargetIntent, lock: Lock, patches: series.Series) -> Lock:
+    """The lock with what the component's CMake files would fetch.
+
+    ``LockError`` for a name that the target does not account for, and for one that it accounts for in vain.
+    """
+    native = target.native
+    if native is None or lock.native is None or not has_tree(lock):
+        return lock
+    component = next(item for item in lock.components if item.name == native.component)
+    tree = sourcetree.ensure(settings, component)
+    changed = next(
+        (patchwork.changed(work) for work in patched.works(settings, lock, patches) if work.component == component), {}
+    )
+    found = fetchcontent.declared(tree, changed)
+    _demand(target, native, found)
+    rows = sorted({(item.name, item.url, item.tag) for item in found})
+    fetched = tuple(Fetched(name=name, url=url, tag=tag) for name, url, tag in rows)
+    return replace(lock, native=replace(lock.native, fetched=fetched))
+
+
+def _demand(target: TargetIntent, native: NativeIntent, found: Sequence[fetchcontent.Declared]) -> None:
+    known = {*target.externals, *native.substitutes, *native.stubs, *native.unused}
+    places = {item.name: f"{item.name} ({item.file}:{item.line}, {item.url} {item.tag})" for item in found}
+    if unknown := sorted(places.keys() - known):
+        raise LockError(
+            f"{native.component} would fetch what its target does not name",
+            why="\n       ".join(places[name] for name in unknown),
+            todo="add a table `externals.NAME` with git and commit to the target in lock/targets.toml, or say in"
+            " `native.unused` why this build never uses it",
+        )
+    if idle := sorted(known - places.keys()):
+        raise LockError(
+            f"{native.component} does not fetch what its target names: {', '.join(idle)}",
+            todo="take it out of the target in lock/targets.toml",
+        )

@@ -1,0 +1,64 @@
+"""What a native build made can be loaded, and registers its operators with kernels for a GPU."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import sysconfig
+from typing import Any
+
+from .events import Context, Failed, Outcome, Skipped
+
+KEYS = ("CUDA", "CompositeExplicitAutograd", "CompositeImplicitAutograd")  # where a call with GPU tensors may end
+ROUTER = "_moe_C::topk_softplus_sqrt"  # the operator that DeepSeek-V4's router calls
+
+
+def check_native(context: Context) -> Outcome:
+    """Loads each compiled library, and asks torch which operators it registered and for what.
+
+    An operator without any kernel is a finding; so is a router without one for CUDA.
+    """
+    native = context.manifest.get("native")
+    if native is None:
+        raise Skipped("nothing of this image was compiled by its build")
+    import torch  # noqa: F401, PLC0415 - the libraries need its own ones, and they are many
+
+    before = _operators()
+    loaded = {target: _load(target) for target in native["targets"]}
+    made = sorted(set(_operators()) - set(before))
+    kernels = {name: [key for key in KEYS if _has(name, key)] for name in made}
+    bare = [name for name, keys in kernels.items() if not keys]
+    findings = [f"{name} is registered without a kernel" for name in bare]
+    if ROUTER.split("::", maxsplit=1)[0] in loaded and "CUDA" not in kernels.get(ROUTER, ()):
+        raise Failed(f"{ROUTER} has no kernel for CUDA", {"loaded": loaded, "operators": kernels})
+    return Outcome({"loaded": loaded, "operators": kernels, "complete": native["complete"]}, findings)
+
+
+def _operators() -> list[str]:
+    from torch._C import _dispatch_get_all_op_names  # noqa: PLC0415
+
+    return [str(name) for name in _dispatch_get_all_op_names()]
+
+
+def _has(name: str, key: str) -> bool:
+    from torch._C import _dispatch_has_kernel_for_dispatch_key  # noqa: PLC0415
+
+    return bool(_dispatch_has_kernel_for_dispatch_key(name, key))
+
+
+def _load(target: str) -> str:
+    """Import one extension by its file, without the package around it; its place below site-packages."""
+    site = sysconfig.get_path("purelib")
+    paths = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(os.path.join(site, "vllm"))
+        for name in names
+        if name.split(".", maxsplit=1)[0] == target and name.endswith(".so")
+    ]
+    if len(paths) != 1:
+        raise Failed(f"there are {len(paths)} libraries of {target}, and one was compiled", {"found": paths})
+    loader = importlib.machinery.ExtensionFileLoader(target, paths[0])
+    spec: Any = importlib.util.spec_from_file_location(target, paths[0], loader=loader)
+    importlib.util.module_from_spec(spec)
+    return os.path.relpath(paths[0], site)

@@ -1,0 +1,74 @@
+"""Figures and faults of a compiling step, from what it told."""
+
+import pytest
+
+from build import nativereport
+from build.errors import CompileError, MemoryShortError, SpaceError
+
+JOBS = {"ordinary": 4, "heavy": 1, "reason": "20.0 GiB of memory by MemAvailable"}
+WHOLE = {
+    "jobs": JOBS,
+    "configure": {"seconds": 61.2, "cpu": 60.0},
+    "compile": {"seconds": 120.4, "cpu": 388.1},
+    "cache": {"hits": 3, "misses": 7},
+}
+FAULT = {
+    "kind": "compiler",
+    "file": "csrc/moe/a.cu",
+    "command": "cd /src/build && nvcc a.cu",
+    "lines": ["a.cu(3): error: expected a ;"],
+    "others": 2,
+    "kills": 0,
+}
+
+
+def test_figures_of_a_step_that_ran():
+    line = nativereport.figures(WHOLE).line
+    assert "compiled in 120 s (388 processor seconds, 4 at once)" in line
+    assert "configured in 61 s" in line
+    assert "3 of 10 files out of the compile cache" in line
+
+
+def test_a_cold_step_had_nothing_of_the_cache():
+    assert "none of 7" in nativereport.figures({**WHOLE, "cache": {"hits": 0, "misses": 7}}).line
+
+
+@pytest.mark.parametrize("lacking", WHOLE)
+def test_no_figures_of_a_step_that_did_not_run_to_its_end(lacking):
+    assert nativereport.figures({key: value for key, value in WHOLE.items() if key != lacking}) is None
+
+
+def test_a_compiler_that_fails_names_file_command_and_last_lines():
+    error = nativereport.fault({"jobs": JOBS, "fault": FAULT}, "/logs/build.log")
+    assert isinstance(error, CompileError)
+    assert "csrc/moe/a.cu does not compile (2 more failed)" in error.what
+    assert "expected a ;" in error.why
+    assert "cd /src/build && nvcc a.cu" in error.why
+    assert "/logs/build.log" in error.todo
+
+
+def test_killed_compilers_are_told_with_fewer_jobs():
+    error = nativereport.fault({"jobs": JOBS, "fault": {**FAULT, "kind": "memory", "kills": 3}}, "log")
+    assert isinstance(error, MemoryShortError)
+    assert "3 compilers" in error.what
+    assert "--jobs 2" in error.todo
+
+
+def test_a_single_killed_compiler_needs_another_machine():
+    error = nativereport.fault({"jobs": {**JOBS, "ordinary": 1}, "fault": {**FAULT, "kind": "memory", "kills": 1}}, "log")
+    assert "more memory" in error.todo
+
+
+def test_a_full_disk_is_no_fault_of_the_source():
+    assert isinstance(nativereport.fault({"fault": {**FAULT, "kind": "space"}}, "log"), SpaceError)
+
+
+def test_no_room_tells_its_numbers():
+    error = nativereport.fault({"no-room": "one compiler takes up to 9.5 GiB and 3.0 GiB may be used"}, "log")
+    assert isinstance(error, MemoryShortError)
+    assert "9.5 GiB" in error.why
+
+
+def test_a_failure_that_told_nothing_is_left_to_others():
+    assert nativereport.fault({"jobs": JOBS}, "log") is None
+    assert nativereport.fault({}, "log") is None
