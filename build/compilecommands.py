@@ -18,7 +18,7 @@ SHOWN = 10  # faults in a message; every file would have one if a root moved
 
 _OBJECT = re.compile(r"(?:^|/)CMakeFiles/([^/]+)\.dir/(.+)\.o$")
 # nvcc 13.0, "Options for Steering GPU Code Generation"; CMake writes the long one, vLLM's own macros the short one.
-_OPTION = re.compile(r"(-gencode|--generate-code|-arch|--gpu-architecture|-code|--gpu-code)(?:[= ](.*))?")
+_OPTION = re.compile(r"(-gencode|--generate-code|-arch|--gpu-architecture|-code|--gpu-code)(?:=(.*))?")
 _GENERATE = re.compile(r"arch=\w+,code=\[?(\w+(?:,\w+)*)\]?")
 
 
@@ -119,7 +119,7 @@ def architectures(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(option, value) in all spellings: ``-o=v``, ``-o v`` as two words or, quoted, as one."""
+    """(option, value) in either spelling, ``-o=v`` and ``-o v``."""
     rest = iter(argv)
     for word in rest:
         option = _OPTION.fullmatch(word)

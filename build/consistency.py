@@ -30,8 +30,9 @@ def incomplete(lock: Lock) -> Iterator[str]:
         yield "no wheel is locked"
     archives = [item.archive for item in lock.components if item.archive is not None]
     yield from _artifacts((*lock.tools, *lock.wheels, *archives))
+    left_open = {item.what for item in lock.unresolved}
     for item in lock.components:
-        if item.archive is None and item.git is None:
+        if item.archive is None and item.git is None and f"components.{item.name}.git" not in left_open:
             yield f"component {item.name}: neither a source archive nor a commit is locked"
     sources = [(f"component {item.name}", item.git) for item in lock.components if item.git is not None]
     for what, source in (*sources, *((f"external {item.name}", item.source) for item in lock.externals)):

@@ -73,6 +73,10 @@ COSTS = (  # the first that matches counts
         basis="layernorm 15.6, gguf 26.1, cache 53.9, topk_softplus_sqrt 82.8 s under load, 71.3 without; to 2.7 GiB",
     ),
     Cost(
+        name="empty", sources=("build/lane_empty_*.cpp",), seconds=0.1, memory=0.1 * GIB, measured=False,
+        basis="assumed: one comment, in place of a target's sources",
+    ),
+    Cost(
         name="C++", sources=("*",), seconds=21.5, memory=1.8 * GIB, measured=True,
         basis="moe/torch_bindings.cpp 21.5 s, 1.8 GiB",
     ),
@@ -93,12 +97,9 @@ def cpu_seconds(unit: Unit) -> float:
     return cost_of(unit).seconds * max(1, sum(name.startswith("sm_") for name in unit.architectures))
 
 
-def heavy_ones(units: Iterable[Unit], *, by_target: bool = False) -> frozenset[Unit]:
-    """The units of the pool `heavy`; ``by_target``: their targets' others too, as JOB_POOL_COMPILE is a target's."""
-    units = tuple(units)
-    heavy = frozenset(unit for unit in units if cost_of(unit).heavy)
-    targets = {unit.target for unit in heavy} if by_target else set()
-    return heavy.union(unit for unit in units if unit.target in targets)
+def heavy_targets(units: Iterable[Unit]) -> tuple[str, ...]:
+    """The targets with a unit that needs the pool `heavy`, which CMake gives to whole targets (JOB_POOL_COMPILE)."""
+    return tuple(sorted({unit.target for unit in units if cost_of(unit).heavy}))
 
 
 @dataclass(frozen=True, kw_only=True)

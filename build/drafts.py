@@ -22,6 +22,7 @@ from build import (
     lockfile,
     locking,
     lockreport,
+    nativelock,
     releaselock,
     releases,
     requireslock,
@@ -68,7 +69,7 @@ def of_target(settings: Settings, intent: Intent, name: str, wish: Wish) -> Draf
         files={
             lockfile.lock_path(settings.repo, name): lockfile.lock_text(made.lock),
             requireslock.path_of(settings.repo, name): requireslock.text(
-                made.lock, intent.targets[name].wanted, made.requires
+                made.lock, nativelock.asked(intent.targets[name], made.lock), made.requires
             ),
         },
         change=lockreport.of_target(intent, known, before, made.lock),

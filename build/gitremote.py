@@ -80,6 +80,10 @@ class Repository:
         """The commit's tree id."""
         return self._own("rev-parse", "--verify", f"{commit}^{{tree}}").strip()
 
+    def time(self, commit: str) -> int:
+        """When it was committed, in seconds since 1970 (git's ``%ct``)."""
+        return int(self._own("show", "--no-patch", "--format=%ct", f"{commit}^{{commit}}").strip())
+
     def gitlinks(self, commit: str) -> dict[str, str]:
         """The submodules that the tree pins: path → commit."""
         rows = self._own("ls-tree", "-r", "-z", "--full-tree", commit).split("\0")

@@ -94,7 +94,7 @@ def resolve(
             found = lookup(url, mirrors, tag)
             _require_unmoved(what, tag, found, commit, locked if locked and locked.url == url else None)
         with stores.scratch(settings.store, "git") as scratch:
-            tree, submodules = _describe(scratch, what, remotes, found, "")
+            time, tree, submodules = _describe(scratch, what, remotes, found, "")
     return GitSource(
         url=url,
         mirrors=tuple(mirrors),
@@ -102,6 +102,7 @@ def resolve(
         commit=found,
         tree=tree,
         version=version,
+        time=time,
         submodules=tuple(sorted(submodules, key=lambda item: item.path)),
     )
 
@@ -124,17 +125,17 @@ def _require_unmoved(what: str, tag: str, found: str, stated: str, locked: GitSo
 
 def _describe(
     scratch: Path, what: str, remotes: Sequence[str], commit: str, below: str
-) -> tuple[str, tuple[Submodule, ...]]:
-    """The commit's tree id, and its submodules with theirs; ``below`` is its own place in the outermost tree."""
+) -> tuple[int, str, tuple[Submodule, ...]]:
+    """The commit's time and tree id, and its submodules with theirs; ``below``: its own place in the outermost tree."""
     with gitremote.fetched(scratch, what, remotes, commit, blobs=False) as repository:
-        tree, links = repository.tree(commit), repository.gitlinks(commit)
+        time, tree, links = repository.time(commit), repository.tree(commit), repository.gitlinks(commit)
         urls = repository.module_urls(commit) if links else {}
     found = []
     for path, pinned in links.items():
         url = _submodule_url(what, remotes[0], path, urls)
-        inner, nested = _describe(scratch, f"{what}: submodule {below}{path}", (url,), pinned, f"{below}{path}/")
+        _, inner, nested = _describe(scratch, f"{what}: submodule {below}{path}", (url,), pinned, f"{below}{path}/")
         found += [Submodule(path=f"{below}{path}", url=url, commit=pinned, tree=inner), *nested]
-    return tree, tuple(found)
+    return time, tree, tuple(found)
 
 
 def _submodule_url(what: str, parent: str, path: str, urls: dict[str, str]) -> str:

@@ -26,6 +26,7 @@ from build.tables import (
     TargetIntent,
     Text,
     ToolsIntent,
+    TreeIntent,
 )
 
 FILE = Path("lock/targets.toml")
@@ -80,6 +81,7 @@ def read_intent(repo: Path) -> Intent:
         raise IntentError(f"{FILE} is not there", todo="run from a whole clone of the repository") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise IntentError(f"{FILE} is not TOML", why=str(error)) from error
+    data = inherited(data)
     try:
         intent = Intent.model_validate(data)
     except ValidationError as error:
@@ -88,6 +90,34 @@ def read_intent(repo: Path) -> Intent:
     if faults := _contradictions(intent):
         raise _faulty(faults)
     return intent
+
+
+def inherited(data: dict[str, Any]) -> dict[str, Any]:
+    """The parsed file, each target with what it does not say itself from the one that its ``like`` names.
+
+    Whole keys are taken; of ``components`` each table by itself. What is wrong with a ``like`` is an ``IntentError``.
+    """
+    targets = data.get("targets")
+    if not isinstance(targets, dict):
+        return data
+    made: dict[str, Any] = {}
+
+    def resolved(name: str, asking: tuple[str, ...]) -> Any:
+        table = targets.get(name)
+        if name in made or not isinstance(table, dict) or "like" not in table:
+            return made.get(name, table)
+        other = table["like"]
+        if other not in targets or other in (*asking, name):
+            why = "it is like itself" if other in targets else f"there is no target '{other}'"
+            raise _faulty([f"targets.{name}.like: {why}"])
+        base = resolved(other, (*asking, name))
+        own = {key: value for key, value in table.items() if key != "like"}
+        if isinstance(base, dict):
+            parts = {**base.get("components", {}), **own.get("components", {})}
+            made[name] = {**base, **own, **({"components": parts} if parts else {})}
+        return made.get(name, table)
+
+    return {**data, "targets": {name: resolved(name, ()) for name in targets}}
 
 
 def _contradictions(intent: Intent) -> list[str]:
@@ -150,16 +180,28 @@ def _rebase_faults(intent: Intent, rebase: RebaseIntent) -> list[str]:
             faults.append(f"rebase.trees.{name}.like: there is no target '{tree.like}'")
         elif MAIN not in intent.targets[tree.like].components:
             faults.append(f"rebase.trees.{name}.like: the target {tree.like} has no component '{MAIN}'")
-        if name in intent.targets or name.removeprefix("v") in rebase.releases:
-            faults.append(f"rebase.trees.{name}: a target or a release is called so")
+        if name.removeprefix("v") in rebase.releases:
+            faults.append(f"rebase.trees.{name}: a release is called so")
+        if name in intent.targets and not _is_of(intent.targets[name], tree):
+            faults.append(f"rebase.trees.{name}: a target is called so, and its sources are others")
         if any(_CREDENTIALS.match(url) for url in (tree.git, *tree.mirrors)):
             faults.append(f"rebase.trees.{name}: {PUBLIC}")
     faults += [
         f"rebase.releases: the target {name} is made for {target.version}, which is not among them"
         for name, target in intent.targets.items()
-        if MAIN in target.components and target.version not in rebase.releases
+        if MAIN in target.components and target.version not in rebase.releases and not _is_tree(target)
     ]
     return faults
+
+
+def _is_tree(target: TargetIntent) -> bool:
+    """Whether a target's sources are a commit and no release."""
+    return target.native is not None and target.native.origin == "git"
+
+
+def _is_of(target: TargetIntent, tree: TreeIntent) -> bool:
+    main = target.components.get(MAIN)
+    return _is_tree(target) and main is not None and (main.git, main.commit) == (tree.git, tree.commit)
 
 
 def _faulty(faults: list[str]) -> IntentError:

@@ -16,6 +16,7 @@ from build import (
     deblock,
     dockerlines,
     nativebuild,
+    nativelock,
     recipe,
     releases,
     requirements,
@@ -34,7 +35,7 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
 
     ``LockError`` where a lock is missing, stale or edited.
     """
-    requires = requireslock.read(settings.repo, job.lock, job.target.wanted)
+    requires = requireslock.read(settings.repo, job.lock, nativelock.asked(job.target, job.lock))
     found = [
         *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
@@ -54,7 +55,7 @@ def lock_findings(lock: Lock, requires: requireslock.Requires, target: TargetInt
     """What contradicts what in a lock, its wheels' requirements, and what the target asks for itself."""
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
     bound = [text for text in target.constraints if requirements.name_of(text) in versions]
-    asked = {**requires, "lock/targets.toml": [*target.wanted, *bound]}
+    asked = {**requires, "lock/targets.toml": [*nativelock.asked(target, lock), *bound]}
     yield from consistency.incomplete(lock)
     yield from consistency.misnamed(lock)
     yield from consistency.mixed_cuda(lock)

@@ -80,16 +80,16 @@ def make(settings: Settings, intent: Intent, name: str, wish: Wish, before: Lock
     known = lockfile.requirement_changes(settings.repo, name)
     held = lockfile.known_sources(settings.repo, name)
 
-    def resolved(changes: Changes) -> Lock:
-        return nativelock.pinned(settings, target, resolve(settings, intent, name, wish, changes), held)
-
-    draft = before if before is not None and not wish.anew else resolved(known)
+    draft = before if before is not None and not wish.anew else resolve(settings, intent, name, wish, known)
+    draft = nativelock.pinned(settings, target, draft, held, anew=wish.anew)
     applied = follow(settings, target, draft, patches)
     if requirement_changes(applied) != requirement_changes(draft):
-        applied = follow(settings, target, resolved(requirement_changes(applied)), patches)
-    lock = locksources.pin(settings, target, replace(applied, patches=patches.refs), held, anew=wish.anew)
-    if target.native is not None:
-        lock = nativelock.account(settings, target, lock, patches)
+        other = resolve(settings, intent, name, wish, requirement_changes(applied))
+        applied = follow(settings, target, nativelock.with_sources_of(draft, other), patches)
+    lock = replace(applied, patches=patches.refs)
+    if target.native is None or target.native.origin == "archive":
+        lock = locksources.pin(settings, target, lock, held, anew=wish.anew)
+    lock = nativelock.account(settings, target, lock, patches)
     return _known(settings, target, lock, before) or measure(settings, target, lock)
 
 
@@ -103,7 +103,7 @@ def _known(settings: Settings, target: TargetIntent, lock: Lock, before: Lock | 
     if (before.wheels, requirement_changes(before)) != (lock.wheels, requirement_changes(lock)):
         return None
     try:
-        return Made(lock=lock, requires=requireslock.read(settings.repo, lock, target.wanted))
+        return Made(lock=lock, requires=requireslock.read(settings.repo, lock, nativelock.asked(target, lock)))
     except NewerLockError:
         raise
     except LockError:
@@ -251,7 +251,7 @@ def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
     """The lock with what its wheels require, their METADATA as the series changes it."""
     environment = index.Environment(platform=lock.platform, python=lock.python)
     found = _metadata(settings, lock, environment)
-    roots = target.wanted if nativelock.is_made(lock) else target.requirements
+    roots = nativelock.asked(target, lock)
     differing: list[str] = []
     for item in lock.components:
         if not item.requirement_files or item.archive is None or item.distribution not in found:

@@ -84,7 +84,7 @@ class GitSource:
     """A pinned commit: where it may be fetched from, and the tree that makes any source of it acceptable.
 
     ``mirrors``: further remotes of the same repository. ``version``: the version string of what is built from it.
-    ``submodules``: every nested repository, recursively, by path.
+    ``submodules``: every nested repository, recursively, by path. ``time``: the commit's, in seconds.
     """
 
     url: str
@@ -93,6 +93,7 @@ class GitSource:
     commit: str
     tree: str
     version: str = ""
+    time: int = 0
     submodules: tuple[Submodule, ...] = ()
 
 

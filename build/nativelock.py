@@ -9,6 +9,7 @@ from build import (
     fetchcontent,
     index,
     locksources,
+    madewheel,
     patched,
     patchwork,
     requirementfiles,
@@ -110,11 +111,21 @@ def _locked(item: index.Found) -> Wheel:
     return Wheel(name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size)
 
 
-def pinned(settings: Settings, target: TargetIntent, lock: Lock, held: Mapping[str, GitSource]) -> Lock:
-    """The lock with its git sources where its component's tree comes from one; else it can wait."""
+def pinned(settings: Settings, target: TargetIntent, lock: Lock, held: Mapping[str, GitSource], *, anew: bool) -> Lock:
+    """The lock with its git sources where its component's tree is one, and of its time; else that can wait."""
     if target.native is None or target.native.origin == "archive":
         return lock
-    return locksources.pin(settings, target, lock, held, anew=False)
+    found = locksources.pin(settings, target, lock, held, anew=anew)
+    component = madewheel.compiled(found)
+    return replace(found, epoch=component.git.time) if component is not None and component.git is not None else found
+
+
+def with_sources_of(draft: Lock, other: Lock) -> Lock:
+    """Another resolution of the same target, with the git sources that the first one found."""
+    known = {item.name: item.git for item in draft.components}
+    components = tuple(replace(item, git=known[item.name]) for item in other.components)
+    epoch = draft.epoch if any(known.values()) and other.native is not None else other.epoch
+    return replace(other, components=components, externals=draft.externals, unresolved=draft.unresolved, epoch=epoch)
 
 
 def has_tree(lock: Lock) -> bool:
@@ -128,6 +139,13 @@ def has_tree(lock: Lock) -> bool:
 def is_made(lock: Lock) -> bool:
     """Whether the lock holds everything that it is to hold: in the source lane, the wheel that is made."""
     return lock.native is None or any(wheel.made for wheel in lock.wheels)
+
+
+def asked(target: TargetIntent, lock: Lock) -> tuple[str, ...]:
+    """What the wheels of a lock are there for: what the image is to hold, or its parts where one cannot be made yet."""
+    if lock.native is None or is_made(lock):
+        return target.wanted
+    return (*target.requirements, *lock.native.requires)
 
 
 def account(settings: Settings, target: TargetIntent, lock: Lock, patches: series.Series) -> Lock:
@@ -159,6 +177,15 @@ def _demand(target: TargetIntent, native: NativeIntent, found: Sequence[fetchcon
             why="\n       ".join(places[name] for name in unknown),
             todo="add a table `externals.NAME` with git and commit to the target in lock/targets.toml, or say in"
             " `native.unused` why this build never uses it",
+        )
+    asked = {name: (table.commit, table.tag) for name, table in target.externals.items()}
+    if other := [item for item in found if item.name in asked and item.tag not in asked[item.name]]:
+        raise LockError(
+            f"{native.component} wants other sources than its target names",
+            why="\n       ".join(
+                f"{places[item.name]}; named is {' '.join(filter(None, asked[item.name]))}" for item in other
+            ),
+            todo="take over what it wants, as `tag` or `commit` of that external in lock/targets.toml",
         )
     if idle := sorted(known - places.keys()):
         raise LockError(

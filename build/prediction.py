@@ -39,7 +39,7 @@ class Prediction:
 
 def on(machine: Machine, units: Sequence[Unit], *, by_target: bool = False) -> Prediction:
     """What compiling takes on a machine, with the jobs that fit it. ``jobs.NoRoomError`` where none does."""
-    found = jobs.plan(machine.memory, machine.count, heavy=bool(costs.heavy_ones(units)))
+    found = jobs.plan(machine.memory, machine.count, heavy=bool(_heavy(units, by_target=by_target)))
     factor = machine.speed(found.ordinary)
     return predict(units, ordinary_jobs=found.ordinary, heavy_jobs=found.heavy, core_factor=factor, by_target=by_target)
 
@@ -55,9 +55,10 @@ def predict(
 ) -> Prediction:
     """What compiling ``units`` takes where a core is ``core_factor`` times as fast as the measuring machine's.
 
-    ``overhead_seconds``: of the wall, for all that does not compile. ``by_target``: as :func:`costs.heavy_ones` has it.
+    ``overhead_seconds``: of the wall, for all that does not compile. ``by_target``: all units of a target that has
+    a heavy one are of the pool `heavy`, as CMake gives pools to targets; else none but the heavy ones.
     """
-    heavy = costs.heavy_ones(units, by_target=by_target)
+    heavy = _heavy(units, by_target=by_target)
     took = [(costs.cpu_seconds(unit) / core_factor, unit) for unit in units]
     tasks = [(seconds, unit in heavy) for seconds, unit in took]
     wall = overhead_seconds + schedule(tasks, ordinary_jobs=ordinary_jobs, heavy_jobs=heavy_jobs)
@@ -70,10 +71,18 @@ def predict(
         high=wall * (1 + UNCERTAIN),
         longest=(unit, seconds),
         core_factor=core_factor,
-        basis=f"{len(units)} files, {measured} of classes of which one was measured; {ordinary_jobs} jobs, "
-        f"{heavy_jobs} of them for the {len(heavy)} files that may be heavy; cores taken to be {core_factor:.2f} times "
-        f"as fast as the measuring machine's; ±{UNCERTAIN:.0%}",
+        basis=f"{len(units)} files, {measured} of classes of which some were measured; {ordinary_jobs} jobs, "
+        f"{heavy_jobs} of them for the {len(heavy)} files of the pool `heavy`; cores taken to be {core_factor:.2f} "
+        f"times as fast as the measuring machine's; ±{UNCERTAIN:.0%}",
     )
+
+
+def _heavy(units: Sequence[Unit], *, by_target: bool) -> frozenset[Unit]:
+    """The units of the pool `heavy`."""
+    if by_target:
+        targets = costs.heavy_targets(units)
+        return frozenset(unit for unit in units if unit.target in targets)
+    return frozenset(unit for unit in units if costs.cost_of(unit).heavy)
 
 
 def schedule(tasks: Sequence[tuple[float, bool]], *, ordinary_jobs: int, heavy_jobs: int) -> float:

@@ -18,6 +18,7 @@ from build import (
     lockfile,
     metadata,
     nativebuild,
+    nativelock,
     patterns,
     requirements,
     requireslock,
@@ -115,8 +116,8 @@ def demand_requires(job: Job) -> None:
     The lock may have been made from the parts of wheels that an index handed out, which nothing verified.
     """
     stated = metadata.read_all(job.settings.store, job.lock.wheels, {})
-    found = requirements.of_lock(job.lock, stated, job.target.wanted, job.environment)
-    locked = requireslock.read(job.settings.repo, job.lock, job.target.wanted)
+    found = requirements.of_lock(job.lock, stated, nativelock.asked(job.target, job.lock), job.environment)
+    locked = requireslock.read(job.settings.repo, job.lock, nativelock.asked(job.target, job.lock))
     if faults := requirements.disagreements(locked, found):
         raise LockError(
             f"wheels of {job.name} do not require what was locked",

@@ -17,7 +17,7 @@ from build.console import human_bytes, step, transfer
 from build.download import Download
 from build.errors import LockError, UnresolvedError
 from build.intent import FILE, Intent, read_intent, target_checksum
-from build.models import DebSet, GitSource, Lock, Settings, SourceArchive, Wheel
+from build.models import DebSet, GitSource, Lock, Settings, SourceArchive, Unresolved, Wheel
 from build.tables import TargetIntent
 
 LABEL = "spark-runtime"
@@ -241,14 +241,19 @@ def uv_program(settings: Settings, wheel: Wheel) -> Path:
 
 def require_resolved(job: Job) -> None:
     """``UnresolvedError``, with all that is open, where the lock leaves open what a build of the target takes in."""
-    needed = {f"externals.{name}" for name in job.target.externals}
-    needed |= {f"components.{item.name}.git" for item in job.lock.components if item.archive is None}
-    if lacking := [item for item in job.lock.unresolved if item.what in needed]:
+    if lacking := open_and_needed(job):
         raise UnresolvedError(
             f"{job.name} cannot be built yet: its lock leaves {len(lacking)} of its sources open",
             why="\n       ".join(f"{item.what}: {item.wanted} ({item.why})" for item in lacking),
             todo=f"run `nox -s lock -- --target {job.name}` where these can be reached, and commit the lock",
         )
+
+
+def open_and_needed(job: Job) -> tuple[Unresolved, ...]:
+    """What the lock leaves open and a build of the target takes in."""
+    needed = {f"externals.{name}" for name in job.target.externals} if job.target.native is not None else set()
+    needed |= {f"components.{item.name}.git" for item in job.lock.components if item.archive is None}
+    return tuple(item for item in job.lock.unresolved if item.what in needed)
 
 
 def fetch_all(job: Job, machines: Sequence[str] = ()) -> int:

@@ -10,7 +10,7 @@ FOUNDATION = {"canonical", "console", "determinism", "errors", "jail", "models",
 # What several commands share; they compose modules as commands do.
 COMPOSERS = {
     "assemble", "bases", "compared", "comparing", "desk", "drafts", "editing", "elsewhere", "homes", "host", "kept",
-    "lockcheck", "locking", "locksources", "onto", "otherhost", "ourway", "proving", "rebasing", "recipe", "refreshing",
+    "lockcheck", "locking", "locksources", "making", "nativebuild", "nativelock", "nativeplan", "onto", "otherhost", "ourway", "proving", "rebasing", "recipe", "refreshing",
     "releaselock", "steps", "usualway", "workplace",
 }  # fmt: skip
 
@@ -41,12 +41,20 @@ EDGES = {
     "matrix": {"behaviours", "carry", "homes", "rebasing"},
     "metadata": {"receive"},
     "actions": {"lockform"},
+    "compilecommands": {"units"},
+    "costs": {"jobs", "units"},
+    "intent": {"tables"},
+    "madewheel": {"pywheel", "sourcetree"},
+    "prediction": {"compilecommands", "costs", "jobs", "ninjalog", "units"},
+    "pywheel": {"projecttable"},
+    "units": {"lockform"},
     "bytecode": {"patterns"},
     "consistency": {"wheeltags"},
     "requireslock": {"lockform"},
     "results": {"lockform"},
     "ociimage": {"ocisource"},
     "patched": {
+        "madewheel",
         "patchwork",
         "requirementfiles",
         "requirements",

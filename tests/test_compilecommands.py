@@ -53,7 +53,7 @@ CMAKE_3 = r"""[
   "file": "/src/build/gen.cu"
 }
 ]"""
-SPELLINGS = ["-gencode {}", "-gencode={}", "--generate-code={}", "--generate-code {}", "'-gencode {}'", '"-gencode={}"']
+SPELLINGS = ["-gencode {}", "-gencode={}", "--generate-code={}", "--generate-code {}", "'-gencode={}'", '-gencode "{}"']
 NAMES = st.sampled_from(["sm_80", "compute_80", "sm_90a", "sm_120", "sm_120f", "compute_120f", "lto_80"])
 
 
@@ -100,7 +100,7 @@ def test_the_whole_of_a_release_comes_back():
 
 @given(st.lists(st.tuples(st.sampled_from(SPELLINGS), st.lists(NAMES, min_size=1, max_size=3)), max_size=4))
 def test_each_spelling_of_an_architecture_is_understood(options):
-    words = ["nvcc -DA='x y'"]
+    words = ["/mnt/ld.so --library-path /mnt/lib /usr/bin/ccache nvcc -DA='x y'"]
     for spelling, names in options:
         listed = f"[{','.join(names)}]" if len(names) > 1 else names[0]
         words.append(spelling.format(f"arch=compute_80,code={listed}"))

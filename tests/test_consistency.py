@@ -56,7 +56,11 @@ def test_a_distribution_that_is_locked_twice_is_named():
 
 def test_a_component_without_any_origin_is_named():
     ours = read_lock(REPO, "tiny")
-    bare = replace(ours, components=tuple(replace(item, archive=None, git=None) for item in ours.components))
+    bare = replace(
+        ours,
+        components=tuple(replace(item, archive=None, git=None) for item in ours.components),
+        unresolved=(),
+    )
     assert list(consistency.incomplete(bare)) == ["component jinja2: neither a source archive nor a commit is locked"]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from build import fetchcontent
-from build.fetchcontent import Command, Declared, CMakeSyntaxError
+from build.fetchcontent import CMakeSyntaxError, Command, Declared
 
 
 def project(root, files):

@@ -62,7 +62,9 @@ def test_every_target_that_patches_vllm_is_shown_on_its_own_release(copy):
     repo = copy('releases = ["0.21.0", "0.22.0", ', 'releases = ["0.21.0", ')
     with pytest.raises(IntentError) as caught:
         read_intent(repo)
-    assert caught.value.why == "rebase.releases: the target v0.22 is made for 0.22.0, which is not among them"
+    assert caught.value.why.splitlines()[0] == (
+        "rebase.releases: the target v0.22 is made for 0.22.0, which is not among them"
+    )
 
 
 def test_a_tree_to_carry_to_that_cannot_be_meant(copy):
@@ -75,7 +77,7 @@ def test_a_tree_to_carry_to_that_cannot_be_meant(copy):
     with pytest.raises(IntentError, match="3 faults") as caught:
         read_intent(repo)
     assert "rebase.trees.v0.21.0.like: there is no target 'v0.99'" in caught.value.why
-    assert "rebase.trees.v0.21.0: a target or a release is called so" in caught.value.why
+    assert "rebase.trees.v0.21.0: a release is called so" in caught.value.why
     assert "rebase.trees.v0.21.0: a URL here is public" in caught.value.why
     assert "secret" not in str(caught.value)
 
@@ -103,7 +105,7 @@ def test_what_this_version_cannot_build_is_a_fault(copy):
     repo = copy('lane = "wheel" ', 'lane = "source" ')
     with pytest.raises(IntentError) as caught:
         read_intent(repo)
-    assert "targets.v0.32.lane" in caught.value.why
+    assert "targets.v0.32.native: the lane 'source' needs this table" in caught.value.why
 
 
 def test_bytes_that_are_no_text_are_told(tmp_path):

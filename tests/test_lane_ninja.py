@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,14 +85,18 @@ def obj(name):
     return f"CMakeFiles/_C.dir/csrc/{name}.o"
 
 
+def untimed(text):
+    return re.sub(r" after \d+ s", "", text)
+
+
 def test_a_build_that_succeeds_is_no_fault_and_its_output_is_kept(work):
     work.edges({obj("a.cu"): "echo a warning", obj("b.cu"): "true"})
-    assert work.run() is None
-    assert [text.replace("b.cu", "a.cu") for text in work.said] == ["2 of 2 after 0 s, last: csrc/a.cu"]
+    assert work.run("-j", "1") is None
+    assert [untimed(text) for text in work.said] == ["2 of 2, last: csrc/b.cu"]
     assert "a warning\n" in (work.build / "ninja.log").read_text(encoding="utf-8")
     work.edges({})
     assert work.run() is None
-    assert work.said[1:] == ["nothing finished after 0 s, last: ninja: no work to do."]
+    assert untimed(work.said[1]) == "nothing finished, last: ninja: no work to do."
 
 
 def test_a_command_that_fails_is_told_with_its_own_last_lines_and_can_be_replayed(work):
@@ -141,7 +146,9 @@ def test_memory_is_to_blame_where_the_kernel_counted(work, end):
     fault = work.fails({obj("a.cu"): WRONG, obj("b.cu"): f"{work.ended(7)}; {end}", obj("c.cu"): WRONG}, "-k", "0")
     assert (fault.kind, fault.file, fault.others, fault.kills) == ("memory", "csrc/b.cu", 2, 2)
     told = work.lane.explain(fault, 6)
-    assert told.startswith("With 6 jobs, the kernel ended 2 processes for lack of memory, and the command for csrc/b.cu")
+    assert told.startswith(
+        "With 6 jobs, the kernel ended 2 processes for lack of memory, and the command for csrc/b.cu"
+    )
     assert "`--jobs 3`" in told
     assert "compile cache" in told
 
@@ -182,10 +189,12 @@ def test_a_log_that_cannot_be_written_stops_nothing(work):
 
 def test_it_says_how_far_it_is_while_nothing_ends(work):
     work.edges({obj("a.cu"): "true", obj("long.cu"): "sleep 1.2"})
+    begun = time.monotonic()
     assert work.run("-j", "1", every=0.3) is None
-    assert 3 <= len(work.said) <= 5
-    assert {text.replace("1 s", "0 s") for text in work.said[:3]} == {"1 of 2 after 0 s, last: csrc/a.cu"}
-    assert work.said[-1] == "2 of 2 after 1 s, last: csrc/long.cu"
+    assert 3 <= len(work.said) <= (time.monotonic() - begun) / 0.3 + 1
+    assert work.said[1].startswith("1 of 2 after ")
+    assert work.said[1].endswith(" s, last: csrc/a.cu")
+    assert work.said[-1].startswith("2 of 2 after ")
 
 
 def test_ninja_by_itself_may_fail(work):

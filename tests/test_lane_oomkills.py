@@ -60,8 +60,11 @@ def test_our_cgroup_is_the_nearest_that_is_seen(lane, tmp_path):
     places = kernel(tmp_path, group="/a/b/c", groups={"a": 7, "a/b": 3, "other": 9})
     assert lane.read(*places).own == 3
     assert lane.read(*kernel(tmp_path, group="/docker/x", groups={"": 4})).own == 4
-    kernel(tmp_path, groups={"../elsewhere": 5})
-    assert lane.read(*kernel(tmp_path, group="/../elsewhere")).own == 4
+
+
+def test_a_cgroup_that_is_not_seen_counts_nothing(lane, tmp_path):
+    places = kernel(tmp_path, machine=2, group="/../elsewhere", groups={"": 4, "../elsewhere": 5})
+    assert lane.read(*places) == lane.Kills(machine=2, own=None)
 
 
 def test_this_machine_answers(lane):

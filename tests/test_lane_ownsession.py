@@ -51,9 +51,11 @@ def test_one_that_closes_its_output_is_waited_for(lane):
     assert time.monotonic() - begun >= 0.4
 
 
-def test_a_daemon_stays(lane):
-    data, _ = printed(lane, "setsid sh -c 'echo $$; exec sleep 60' & until [ -s /proc/$!/cmdline ]; do :; done; sleep 0.3")
-    assert processes.arguments(int(data)) == ["sleep", "60"]
+def test_a_daemon_stays(lane, tmp_path):
+    ready = tmp_path / "ready"
+    wait = f"until [ -e {ready} ]; do sleep 0.02; done"
+    data, _ = printed(lane, f"setsid sh -c 'echo $$; touch {ready}; exec sleep 60' & {wait}")
+    assert processes.arguments(int(data))[-1:] == ["60"]
     os.kill(int(data), signal.SIGKILL)
 
 
@@ -75,13 +77,31 @@ def test_it_works_beside_the_main_thread(lane):
     assert found == [(b"x\n", 0)]
 
 
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_while_it_starts_loses_no_process(lane, monkeypatch, number, raised):
+    made = []
+
+    class Prompt(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            made.append(self)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(lane.subprocess, "Popen", Prompt)
+    with pytest.raises(raised):
+        printed(lane, "sleep 60")
+    assert made[0].returncode is not None
+    assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
+
+
 def test_an_impatient_person_does_not_wait(lane, monkeypatch):
     monkeypatch.setattr(lane, "GRACE", 60)
     begun = time.monotonic()
     script = "trap '' TERM INT; echo $$; while :; do sleep 0.05; done"
-    again = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({os.getpid()}, 2)"])
+    press = f"import os, time; time.sleep(1); os.kill({os.getpid()}, 2)"
     with pytest.raises(KeyboardInterrupt), lane.started(["sh", "-c", script], dict(os.environ)) as process:
         assert int(next(filter(None, lane.chunks(process)))) == process.pid
+        again = subprocess.Popen([sys.executable, "-c", press])
         raise KeyboardInterrupt
     assert again.wait() == 0
     assert time.monotonic() - begun < 10

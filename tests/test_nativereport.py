@@ -55,7 +55,9 @@ def test_killed_compilers_are_told_with_fewer_jobs():
 
 
 def test_a_single_killed_compiler_needs_another_machine():
-    error = nativereport.fault({"jobs": {**JOBS, "ordinary": 1}, "fault": {**FAULT, "kind": "memory", "kills": 1}}, "log")
+    error = nativereport.fault(
+        {"jobs": {**JOBS, "ordinary": 1}, "fault": {**FAULT, "kind": "memory", "kills": 1}}, "log"
+    )
     assert "more memory" in error.todo
 
 

@@ -59,3 +59,8 @@ def test_what_is_no_log_is_refused_with_its_place(old, new, said):
 def test_each_run_begins_at_zero_again():
     again = LOG + "".join(line + "\n" for line in LOG.splitlines()[1:3])
     assert ninjalog.wall_seconds(ninjalog.read(again)) == 5.386 + 1.562
+
+
+def test_commands_that_end_in_the_same_moment_are_of_one_run():
+    same = LOG.replace("1562", "5386", 1)
+    assert ninjalog.wall_seconds(ninjalog.read(same)) == 5.386

@@ -106,7 +106,14 @@ def test_a_pool_for_whole_targets_takes_longer_where_it_is_narrow():
 
 @pytest.mark.parametrize(("machine", "low", "high"), [(GB10, 9, 15), (ARM_RUNNER, 95, 115)])
 def test_known_machines_are_predicted_as_the_facts_have_them(machine, low, high):
-    assert low * 60 <= prediction.on(machine, RELEASE).seconds <= high * 60
+    for by_target in (True, False):
+        assert low * 60 <= prediction.on(machine, RELEASE, by_target=by_target).seconds <= high * 60
+
+
+@pytest.mark.parametrize(("by_target", "count"), [(True, 80), (False, 11)])
+def test_the_basis_says_how_many_files_the_pool_has(by_target, count):
+    assert f"2 of them for the {count} files" in predict(by_target=by_target).basis
+    assert "0 of them for the 0 files" in predict(unitkit.canary(), heavy=0, by_target=by_target).basis
 
 
 def test_a_machine_without_room_is_refused():

@@ -7,12 +7,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, emulation, engine, host, nativebuild, nativereport, recipe, results, steps, store
+from build import assemble, buildx, engine, making, nativebuild, nativereport, recipe, results, steps, store
 from build.console import human_bytes, say, step, warn
-from build.errors import ImageBuildError, LockError, NewerLockError, ReproduceError, UsageError
+from build.errors import LockError, NewerLockError, ReproduceError, UsageError
 from build.models import Built, Engine, Settings
 from build.settings import add_target_argument
 
@@ -65,11 +64,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
             settle(args, job, chosen, known, fresh=False)
             return tell(settings, known, start, fresh=False)
-        contexts = prepare(job, chain, known)
+        contexts = making.prepare(job, chain, known)
         request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
         argv, env = engine.buildx(chosen, settings)
         with step(f"build {job.name} ({chain[:12]})"), nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked:
-            metadata = image(job, argv, env, asked(request))
+            metadata = making.image(job, argv, env, asked(request))
         tell_compiled(job, request)
         if args.output:
             return 0
@@ -95,31 +94,6 @@ def tell_compiled(job: steps.Job, request: buildx.Request) -> None:
         return
     found = nativereport.figures(buildx.facts(request.log))
     say(found.line if found else "nothing was to be compiled: BuildKit has the libraries of these sources")
-
-
-def prepare(job: steps.Job, chain: str, known: Built | None) -> assemble.Contexts:
-    """Everything that BuildKit needs, verified and in place."""
-    settings = job.settings
-    needed = steps.missing_bytes(job) + assemble.disk_needed(job, known)
-    store.require_space(settings.store, needed, f"building {job.name}")
-    steps.fetch_all(job)
-    patched = steps.patched_files(job)
-    if not settings.builder:  # a builder of its own sees to that itself
-        emulation.ensure(settings.store, host.tools(settings))
-    rootfs = host.rootfs_tar(settings, job.target.rootfs)
-    builder = host.builder_tar(settings)
-    with step("write the build contexts"):
-        return assemble.write(job, chain, patched, root_tar=rootfs, builder=builder)
-
-
-def image(job: steps.Job, buildx_argv: list[str], env: dict[str, str], request: buildx.Request) -> Mapping[str, object]:
-    """Let BuildKit build; when a step fails, say so if it is for a wheel that went bad in the store."""
-    try:
-        return buildx.build(buildx_argv, env, request, verbose=job.settings.verbose)
-    except ImageBuildError as error:
-        assemble.verify(job)
-        fault = nativereport.fault(buildx.facts(request.log), str(request.log))
-        raise fault or error from error
 
 
 def settle(args: argparse.Namespace, job: steps.Job, chosen: Engine, built: Built, *, fresh: bool) -> None:

@@ -9,8 +9,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from build import assemble, compilecommands, console, engine, nativebuild, recipe, steps, store, units
-from build.commands.build import image, prepare
+from build import (
+    assemble,
+    compilecommands,
+    console,
+    costs,
+    engine,
+    jobs,
+    making,
+    nativebuild,
+    recipe,
+    steps,
+    store,
+    units,
+)
 from build.console import say, step
 from build.errors import InconsistentLockError, LockError, UsageError
 from build.models import Settings
@@ -38,6 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stored = stored_list(settings, job.name, rewrite=args.record)
     changes = units.compare(stored, found) if stored else []
     tell(args, settings, found, changes)
+    require_heavy(job, found)
     if args.record:
         if units.write(settings.repo, found):
             say(f"noted in {units.path_of(settings.repo, job.name).relative_to(settings.repo)}")
@@ -55,11 +68,11 @@ def configured(job: steps.Job) -> Units:
     settings, chain = job.settings, recipe.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"), store.scratch(settings.store, "units") as folder:
         chosen = engine.find(settings)
-        contexts = prepare(job, chain, assemble.read_built(settings.store, job.name))
+        contexts = making.prepare(job, chain, assemble.read_built(settings.store, job.name))
         request = assemble.request(job, contexts, chain, output=f"type=local,dest={folder}")
         argv, env = engine.buildx(chosen, settings)
         with step(f"configure {job.name}"), nativebuild.asked(job, jobs=1, cold=False) as asked:
-            image(job, argv, env, replace(asked(request), stage=STAGE))
+            making.image(job, argv, env, replace(asked(request), stage=STAGE))
         commands = json.loads((folder / "compile_commands.json").read_text(encoding="utf-8"))
     native, _ = nativebuild.parts(job)
     absent = {name: f"substitute: {item.reason}" for name, item in native.substitutes.items()}
@@ -98,6 +111,19 @@ def tell(args: argparse.Namespace, settings: Settings, found: Units, changes: Se
             print(f"{unit.target}  {unit.source}  {' '.join(unit.architectures)}")
     for line in changes:
         print(line)
+
+
+def require_heavy(job: steps.Job, found: Units) -> None:
+    """``InconsistentLockError`` where a target with files that take much memory is not said to be heavy."""
+    native, _ = nativebuild.parts(job)
+    heavy = costs.heavy_targets(unit for unit in found.units if unit.target in native.targets)
+    most = f"{jobs.ORDINARY / jobs.GIB} GiB"
+    if lacking := sorted(set(heavy) - set(native.heavy)):
+        raise InconsistentLockError(
+            f"{job.name} would compile too many large files at once",
+            why=f"files of {', '.join(lacking)} take more than {most} each, and it is not in native.heavy",
+            todo="add it to `native.heavy` of the target in lock/targets.toml",
+        )
 
 
 def require_same(target: str, stored: Units | None, changes: Sequence[str]) -> None:

@@ -102,12 +102,18 @@ def check(settings: Settings, intent: Intent, names: Sequence[str]) -> int:
     if not settings.json:
         print(f"fresh, whole and consistent: {', '.join(names)}")
         for text in _left_open(settings, jobs):
-            print(f"  left open, and not needed to build: {text}")
+            print(f"  {text}")
+        for job in jobs:
+            if steps.open_and_needed(job):
+                print(
+                    f"{job.name} cannot be built until `nox -s lock -- --target {job.name}` ran where those are reached"
+                )
     return 0
 
 
 def _left_open(settings: Settings, jobs: Sequence[steps.Job]) -> list[str]:
-    found = [(job.name, item) for job in jobs for item in job.lock.unresolved]
+    found = [(job.name, item, item in steps.open_and_needed(job)) for job in jobs for item in job.lock.unresolved]
     if (settings.repo / releases.FILE).exists():
-        found += [("rebase", item) for item in releases.read(settings.repo).unresolved]
-    return [f"{place} {item.what}: {item.wanted} ({item.why})" for place, item in found]
+        found += [("rebase", item, False) for item in releases.read(settings.repo).unresolved]
+    states = {True: "left open, and NEEDED to build", False: "left open, and not needed to build"}
+    return [f"{states[needed]}: {place} {item.what}: {item.wanted} ({item.why})" for place, item, needed in found]

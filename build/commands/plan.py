@@ -7,8 +7,10 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 
-from build import assemble, console, private, recipe, rootfs, roots, sourcetree, steps
+from build import assemble, console, nativebuild, nativeplan, private, recipe, rootfs, roots, sourcetree, steps
+from build.canonical import digest
 from build.console import human_bytes
+from build.jobs import NoRoomError
 from build.models import DebSet, Settings
 from build.settings import add_target_argument
 
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Plan the build of one target."""
     job = steps.load(settings, args.target)
+    steps.require_resolved(job)
     chain = recipe.chain_id(job)
     found = [
         fetch_step(job),
@@ -46,6 +49,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         rootfs_step(job),
         *(checkout_step(job, component.name) for component in job.lock.components),
         patch_step(job),
+        *compile_steps(job, chain),
         image_step(job, chain),
     ]
     if settings.json:
@@ -99,6 +103,27 @@ def patch_step(job: steps.Job) -> Step:
     return Step(name="patch", id=job.series.id, todo=not there, why=why, seconds=0.0 if there else PATCH_SECONDS)
 
 
+def compile_steps(job: steps.Job, chain: str) -> list[Step]:
+    """Compiling, in the source lane, with the time predicted for this machine from the stored list of its files."""
+    if job.target.native is None:
+        return []
+    known = assemble.read_built(job.settings.store, job.name)
+    name = digest(nativebuild.inputs(job))
+    if known and known.chain_id == chain:
+        return [Step(name="compile", id=name, todo=False, why="done for the image that was built")]
+    listed = nativeplan.compiled(job)
+    if not listed:
+        why = f"how long is not known: `nox -s configure -- --record --target {job.name}` lists the files"
+        return [Step(name="compile", id=name, todo=True, why=why)]
+    try:
+        expected = nativeplan.here(listed)
+    except NoRoomError as error:
+        return [Step(name="compile", id=name, todo=True, why=f"it cannot, here: {error}")]
+    how = "natively" if job.compiler.arch == "arm64" else "by this machine's own compilers, for aarch64"
+    why = f"{len(listed)} files {how}, unless BuildKit or the compile cache has them; {expected.basis}"
+    return [Step(name="compile", id=name, todo=True, why=why, seconds=expected.seconds)]
+
+
 def image_step(job: steps.Job, chain: str) -> Step:
     """The image: built before from the same chain id, or not."""
     known = assemble.read_built(job.settings.store, job.name)
@@ -126,6 +151,8 @@ def show(job: steps.Job, chain: str, found: list[Step]) -> None:
     print(f"download   {human_bytes(total)}")
     peak = total + assemble.disk_needed(job, assemble.read_built(job.settings.store, job.name))
     print(f"disk       {human_bytes(peak)} at the peak, {human_bytes(free)} free")
+    for line in nativeplan.elsewhere(job):
+        print(line)
     print(f"time       about {_minutes(sum(item.seconds for item in todo))} on two cores, downloads aside")
 
 

@@ -161,10 +161,10 @@ def _by_itself(kind: Kind, output: Output, command: Sequence[str], *, kills: int
 def explain(fault: Fault, jobs: int) -> str:
     """A fault for people, in a few lines: what failed, its last lines, the command to replay, and what to do."""
     lines = [_what(fault, jobs)]
-    if fault.others:
-        lines.append(f"{_count(fault.others, 'further command')} failed too.")
     lines += ["Its last lines:", *(f"    {line}" for line in fault.lines)] if fault.lines else ["It printed nothing."]
     lines += ["To replay it:", f"    {fault.command}"]
+    if fault.others:
+        lines.append(f"{_count(fault.others, 'further command')} failed too.")
     if fault.kind == "space":
         lines.append("Free some space and run again: what was compiled is in the compile cache.")
     elif fault.kind == "memory" or fault.kills:

@@ -30,19 +30,22 @@ def started(command: Sequence[str], env: Mapping[str, str]) -> Iterator[subproce
     Raises OSError where it cannot be started. SIGTERM and SIGHUP become an exception in the block as Ctrl-C is one,
     where nobody else handles them. What the block raises, or a second Ctrl-C, goes on after the end of all.
     """
+    process = None
     with _stopping():
-        process = subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         try:
+            with _held():  # what it starts may run, and ask us to stop, before we know of it
+                process = subprocess.Popen(
+                    command,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             yield process
         finally:
-            _end(process)
+            if process is not None:
+                _end(process)
 
 
 def chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
@@ -79,11 +82,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.kill(process.pid, signal.SIGTERM)
         _wait(lambda: _over(process))
     finally:
-        _wait(lambda: not _kill(process.pid))
-        process.kill()  # where no /proc shows it
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        with _held():
+            _wait(lambda: not _kill(process.pid))
+            process.kill()  # where no /proc shows it
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def _wait(reached: Callable[[], bool]) -> None:
@@ -107,8 +111,7 @@ def _kill(session: int) -> int:
 @contextlib.contextmanager
 def _stopping() -> Iterator[None]:
     """Make exceptions of SIGTERM and SIGHUP; else they would end us alone, or as a container's first process nobody."""
-    here = threading.current_thread() is threading.main_thread()  # another may not (signal.signal)
-    mine = [number for number in STOPS if here and signal.getsignal(number) is signal.SIG_DFL]
+    mine = [number for number in STOPS if _is_main() and signal.getsignal(number) is signal.SIG_DFL]
     for number in mine:
         signal.signal(number, _stop)
     try:
@@ -121,3 +124,23 @@ def _stopping() -> Iterator[None]:
 def _stop(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once is enough: let us end what runs
     raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _held() -> Iterator[None]:
+    """Keep signals that may raise until the end of the block. Not by a mask: the program would inherit that."""
+    came: list[int] = []
+    handled = [number for number in (signal.SIGINT, *STOPS) if _is_main() and callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda one, _: came.append(one)) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
+
+
+def _is_main() -> bool:
+    """Whether handlers run in this thread, and may be set here."""
+    return threading.current_thread() is threading.main_thread()
