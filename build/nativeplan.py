@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from build import costs, jobs, prediction, steps, units
 from build.costs import Machine
+from build.nativereport import Figures
 from build.prediction import Prediction
 from build.units import Unit
 
@@ -38,3 +39,14 @@ def elsewhere(job: steps.Job) -> list[str]:
         f" {prediction.duration(item.high)}) to compile on {name}, which nobody measured yet"
         for name, item in found
     ]
+
+
+def compared(job: steps.Job, figures: Figures) -> list[str]:
+    """What a build that found nothing in the compile cache took, beside what was predicted for it; lines to print."""
+    listed = compiled(job)
+    if not listed or figures.hits or not figures.log:
+        return []
+    predicted = prediction.predict(
+        listed, ordinary_jobs=figures.jobs, heavy_jobs=max(1, figures.heavy), by_target=True, overhead_seconds=0
+    )
+    return prediction.lines(prediction.happened(listed, figures.log, predicted, seconds=figures.compile_seconds))

@@ -13,15 +13,20 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Of one native build: compilers at once, seconds and processor seconds of its parts, what the cache had."""
+    """Of one native build: compilers at once, seconds and processor seconds of its parts, what the cache had.
+
+    ``log``: ninja's own, of what each file took.
+    """
 
     jobs: int
+    heavy: int
     reason: str
     configure_seconds: float
     compile_seconds: float
     cpu_seconds: float
     hits: int
     misses: int
+    log: str = ""
 
     @property
     def line(self) -> str:
@@ -40,12 +45,14 @@ def figures(facts: Facts) -> Figures | None:
         return None
     return Figures(
         jobs=facts["jobs"]["ordinary"],
+        heavy=facts["jobs"]["heavy"],
         reason=facts["jobs"]["reason"],
         configure_seconds=facts["configure"]["seconds"],
         compile_seconds=facts["compile"]["seconds"],
         cpu_seconds=facts["compile"]["cpu"],
         hits=facts["cache"]["hits"],
         misses=facts["cache"]["misses"],
+        log=facts.get("ninja-log", ""),
     )
 
 

@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, engine, making, nativebuild, nativereport, recipe, results, steps, store
+from build import assemble, buildx, engine, making, nativebuild, nativeplan, nativereport, recipe, results, steps, store
 from build.console import human_bytes, say, step, warn
 from build.errors import LockError, NewerLockError, ReproduceError, UsageError
 from build.models import Built, Engine, Settings
@@ -93,7 +93,11 @@ def tell_compiled(job: steps.Job, request: buildx.Request) -> None:
     if job.target.native is None:
         return
     found = nativereport.figures(buildx.facts(request.log))
-    say(found.line if found else "nothing was to be compiled: BuildKit has the libraries of these sources")
+    if found is None:
+        say("nothing was to be compiled: BuildKit has the libraries of these sources")
+        return
+    for line in (found.line, *nativeplan.compared(job, found)):
+        say(line)
 
 
 def settle(args: argparse.Namespace, job: steps.Job, chosen: Engine, built: Built, *, fresh: bool) -> None:

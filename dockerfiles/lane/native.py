@@ -60,6 +60,7 @@ def main(folder: Path, python: str, *, only_configure: bool) -> None:
         return
     timed("compile", lambda: compile_all(plan, chosen, env))
     tell("cache", cache_figures(env))
+    tell("ninja-log", (BUILD / ".ninja_log").read_text(encoding="utf-8"))
     for target in plan["targets"]:
         run([CMAKE / "bin" / "cmake", "--install", BUILD, "--prefix", OUT / "files", "--component", target], env)
     figures = {path: examine(OUT / "files" / path) for path in files_below(OUT / "files")}
@@ -228,7 +229,7 @@ def configure(plan: Mapping[str, Any], chosen: jobs.Jobs, env: Mapping[str, str]
 def compile_all(plan: Mapping[str, Any], chosen: jobs.Jobs, env: Mapping[str, str]) -> None:
     """Compile and link the targets; a failure ends with the one file that failed, and how to try it again."""
     command = ["/usr/bin/ninja", "-C", os.fspath(BUILD), "-j", str(chosen.ordinary), *plan["targets"]]
-    fault = ninja.run(command, BUILD, env, say=lambda text: tell("says", text))
+    fault = ninja.run(command, BUILD, env, say=lambda text: tell("says", text), every=30.0)
     if fault is not None:
         tell("fault", asdict(fault))
         raise SystemExit(ninja.explain(fault, chosen.ordinary))
