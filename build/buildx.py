@@ -26,7 +26,8 @@ class Request:
 
     ``epoch``: seconds, becomes the image's creation time (BuildKit's SOURCE_DATE_EPOCH). ``values``: further build
     arguments. ``secrets``: files that a step reads and no cache key or layer holds. ``fresh``: stages that are made
-    again whatever the cache has. ``stage``: where to stop, if not at the last one.
+    again whatever the cache has. ``stage``: where to stop, if not at the last one. ``dockerfile``: its name in the
+    context.
     """
 
     context: Path
@@ -41,6 +42,7 @@ class Request:
     secrets: tuple[tuple[str, Path], ...] = ()
     fresh: tuple[str, ...] = ()
     stage: str = ""
+    dockerfile: str = "Dockerfile"
 
 
 def image_output(names: Sequence[str], annotations: Mapping[str, str]) -> str:
@@ -69,7 +71,7 @@ def arguments(request: Request) -> list[str]:
         "build", "--progress", "plain", "--platform", "linux/arm64", "--provenance", "false", "--sbom", "false",
         "--network", "none", "--build-arg", f"SOURCE_DATE_EPOCH={request.epoch}",
         "--metadata-file", str(request.metadata), "--output", request.output,
-        "--file", str(request.context / "Dockerfile"),
+        "--file", str(request.context / request.dockerfile),
     ]  # fmt: skip
     for name, folder in request.named:
         argv += ["--build-context", f"{name}={folder}"]

@@ -36,6 +36,9 @@ class Change:
     means: tuple[str, ...]
 
 
+TOOLS = "tools of the machine that builds; what they compile is made anew, and no other image changes"
+
+
 def rows(before: Sequence[Wheel | Deb], after: Sequence[Wheel | Deb]) -> tuple[Row, ...]:
     """The packages whose files differ, by name."""
     was, now = {item.name: item for item in before}, {item.name: item for item in after}
@@ -110,7 +113,7 @@ def of_debs(before: DebSet | None, after: DebSet, title: str, *, in_image: bool)
         packages=len(after.debs),
         bytes=sum(deb.size for deb in after.debs),
         rows=found,
-        means=means or (("tools of the machine that builds; no image changes",) if found else ()),
+        means=means or ((TOOLS,) if found else ()),
     )
 
 

@@ -55,7 +55,10 @@ def page(job: steps.Job) -> NativePage | None:
     return NativePage(
         targets=native.targets,
         base=BASE,
-        dependencies=tuple(f"from=dep-{name},target=/mnt/deps/{name}" for name in external_names(job)),
+        dependencies=(
+            "from=compile,source=/usr/bin/patch,target=/usr/bin/patch",
+            *(f"from=dep-{name},target=/mnt/deps/{name}" for name in external_names(job)),
+        ),
         cross=tuple(cross),
         cache=f"ccache-{digest([compilers, [wheel.sha256 for wheel in locked.hosts]])[:16]}",
     )
@@ -151,7 +154,7 @@ def named(job: steps.Job, root: Path) -> list[tuple[str, Path]]:
     found = [
         ("native-source", root / "native-source"),
         ("native-tools", wheeltree.ensure(settings, locked.tools)),
-        ("native-host", wheeltree.ensure(settings, locked.hosts) if _is_cross(job) else root / "native-source"),
+        ("native-host", wheeltree.ensure(settings, locked.hosts) if is_cross(job) else root / "native-source"),
     ]
     found += [(f"dep-{item.name}", _external(job, item.name, item.source)) for item in job.lock.externals]
     for item in locked.substitutes:
@@ -161,8 +164,16 @@ def named(job: steps.Job, root: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _is_cross(job: steps.Job) -> bool:
+def is_cross(job: steps.Job) -> bool:
+    """Whether this machine's own compilers stand in for the image's."""
     return job.compiler.arch != "arm64"
+
+
+def by_whom(job: steps.Job) -> str:
+    """In words: whose compilers run here."""
+    if is_cross(job):
+        return f"this machine's own compilers ({job.compiler.arch}) for aarch64, in the image's userland"
+    return "the image's own compilers"
 
 
 def _external(job: steps.Job, name: str, source: GitSource) -> Path:

@@ -64,6 +64,12 @@ def fault(facts: Facts, log: str) -> BuildError | None:
             why=str(text),
             todo="end what uses memory (a loaded model, above all), or say --jobs 1 and take the risk",
         )
+    if lines := facts.get("unconfigured"):
+        return CompileError(
+            "CMake cannot configure the project",
+            why="\n       ".join(line for line in lines if line),
+            todo=f"correct the target's native tables or the patch; the whole log is {log}",
+        )
     told = facts.get("fault")
     if told is None:
         return None

@@ -67,6 +67,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         contexts = making.prepare(job, chain, known)
         request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
         argv, env = engine.buildx(chosen, settings)
+        if job.target.native is not None and not args.builder:
+            say(f"compiling, where it has to be: {nativebuild.by_whom(job)}")
         with step(f"build {job.name} ({chain[:12]})"), nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked:
             metadata = making.image(job, argv, env, asked(request))
         tell_compiled(job, request)

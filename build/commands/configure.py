@@ -68,7 +68,7 @@ def configured(job: steps.Job) -> Units:
     settings, chain = job.settings, recipe.chain_id(job)
     with store.locked(settings.store, f"build-{job.name}"), store.scratch(settings.store, "units") as folder:
         chosen = engine.find(settings)
-        contexts = making.prepare(job, chain, assemble.read_built(settings.store, job.name))
+        contexts = making.prepare(job, chain, assemble.read_built(settings.store, job.name), whole=False)
         request = assemble.request(job, contexts, chain, output=f"type=local,dest={folder}")
         argv, env = engine.buildx(chosen, settings)
         with step(f"configure {job.name}"), nativebuild.asked(job, jobs=1, cold=False) as asked:

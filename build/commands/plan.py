@@ -119,8 +119,7 @@ def compile_steps(job: steps.Job, chain: str) -> list[Step]:
         expected = nativeplan.here(listed)
     except NoRoomError as error:
         return [Step(name="compile", id=name, todo=True, why=f"it cannot, here: {error}")]
-    how = "natively" if job.compiler.arch == "arm64" else "by this machine's own compilers, for aarch64"
-    why = f"{len(listed)} files {how}, unless BuildKit or the compile cache has them; {expected.basis}"
+    why = f"{len(listed)} files by {nativebuild.by_whom(job)}, unless a cache has them; {expected.basis}"
     return [Step(name="compile", id=name, todo=True, why=why, seconds=expected.seconds)]
 
 

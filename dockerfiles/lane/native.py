@@ -1,11 +1,11 @@
 """Configure and compile a component's native code with CMake, offline, at fixed paths; what comes of it is in /out.
 
-Usage: native.py PLAN PYTHON [configure]. PLAN is the folder with ``plan.json`` and ``hook.cmake``; the
-sources are at /mnt/source, what CMake would fetch at /mnt/deps, CMake and what the sources' own generators import at
-/mnt/tools, the compile root of the machine
-that builds at /mnt/compile, ccache's folder at /mnt/ccache. With ``configure`` nothing is compiled, and /out gets the
-list of translation units. What a machine decides (jobs, a compile cache that is not to be read) comes as the secret
-/mnt/asked.json and changes no byte of the result.
+Usage: native.py PLAN PYTHON [configure | objects OBJECT…]. PLAN is the folder with ``plan.json`` and ``hook.cmake``;
+the sources are at /mnt/source, what CMake would fetch at /mnt/deps, CMake and what the sources' own generators import
+at /mnt/tools, the compile root of the machine that builds at /mnt/compile, ccache's folder at /mnt/ccache. With
+``configure`` nothing is compiled, and /out gets the list of translation units; with ``objects`` only these are
+compiled, by their paths below the build folder. What a machine decides (jobs, a compile cache that is not to be read)
+comes as the secret /mnt/asked.json and changes no byte of the result.
 
 Lines that begin with ``LANE`` are for who asked for the build: JSON, one fact each.
 """
@@ -13,11 +13,13 @@ Lines that begin with ``LANE`` are for who asked for the build: JSON, one fact e
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -41,13 +43,15 @@ CROSS = Path("/usr/libexec/gcc-cross")  # is there where the compilers are those
 BUILD, SHIM = TREE / "build", TREE / "shim"
 TOOLKIT = Path("nvidia/cu13")  # where NVIDIA's CUDA 13 wheels put bin, include, lib and nvvm
 COMPILER = "/usr/bin/aarch64-linux-gnu-{}-{}"  # Debian's names, the same for a native and for a cross compiler
+TAIL = 30  # lines of a failure
 AARCH64 = 183  # e_machine (ELF for the Arm 64-bit Architecture)
 TRACES = (b"tmpxft_",)  # nvcc's names for temporary files, which hold its process id
 
 
-def main(folder: Path, python: str, *, only_configure: bool) -> None:
+def main(folder: Path, python: str, what: str, objects: Sequence[str]) -> None:
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     asked = json.loads(ASKED.read_text(encoding="utf-8")) if ASKED.exists() else {}
+    require_no_network()
     site = site_packages(python)
     chosen = count(plan, asked)
     cross_links()
@@ -55,10 +59,15 @@ def main(folder: Path, python: str, *, only_configure: bool) -> None:
     env = environment(plan, site, asked)
     timed("configure", lambda: configure(plan, chosen, env))
     OUT.mkdir()
-    if only_configure:
+    if what == "configure":
         shutil.copyfile(BUILD / "compile_commands.json", OUT / "compile_commands.json")
         return
-    timed("compile", lambda: compile_all(plan, chosen, env))
+    timed("compile", lambda: compile_all(objects or plan["targets"], chosen, env))
+    if what == "objects":
+        for path in objects:
+            (OUT / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(BUILD / path, OUT / path)
+        return
     tell("cache", cache_figures(env))
     tell("ninja-log", (BUILD / ".ninja_log").read_text(encoding="utf-8"))
     for target in plan["targets"]:
@@ -84,6 +93,15 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def require_no_network() -> None:
+    """End where a packet could leave this step: it is to fetch nothing, and that is no matter of what CMake is told."""
+    for family, address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # RFC 5737, RFC 3849
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))  # looks for a route, and sends nothing
+            raise SystemExit("this step has a network, and must not have one")
+    tell("network", "none")
+
+
 def count(plan: Mapping[str, Any], asked: Mapping[str, Any]) -> jobs.Jobs:
     """How many compilers may run here. Ends with the numbers where not even one may."""
     cores = len(os.sched_getaffinity(0))
@@ -103,6 +121,8 @@ def lay_out(plan: Mapping[str, Any], site: Path) -> None:
     """Bring everything to its fixed place: nvcc names anonymous namespaces by the path of their source."""
     shutil.copytree(SOURCE, TREE / plan["component"], symlinks=True)
     for name in plan["externals"]:
+        if not any((DEPS / name).iterdir()):
+            raise SystemExit(f"the external source {name} is empty")
         shutil.copytree(DEPS / name, dependency(name), symlinks=True)
     for name, files in plan["stubs"].items():
         for path, text in files.items():
@@ -217,18 +237,28 @@ def configure(plan: Mapping[str, Any], chosen: jobs.Jobs, env: Mapping[str, str]
         "LANE_HEAVY_JOBS": max(1, chosen.heavy),
         **plan["define"],
     }
-    run(
-        [
-            CMAKE / "bin" / "cmake", "-S", TREE / plan["component"], "-B", BUILD, "-G", "Ninja",
-            *(f"-D{name}={value}" for name, value in defined.items()),
-        ],
-        env,
-    )  # fmt: skip
+    command = [
+        CMAKE / "bin" / "cmake", "-S", TREE / plan["component"], "-B", BUILD, "-G", "Ninja",
+        *(f"-D{name}={value}" for name, value in defined.items()),
+    ]  # fmt: skip
+    said = []
+    with subprocess.Popen(
+        [os.fspath(part) for part in command], env=env, cwd=TREE, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line.rstrip())
+    if process.returncode:
+        first = next((number for number, line in enumerate(said) if line.startswith("CMake Error")), len(said) - TAIL)
+        tell("unconfigured", said[max(0, first) :][:TAIL])
+        raise SystemExit(f"cmake ended with {process.returncode}")
 
 
-def compile_all(plan: Mapping[str, Any], chosen: jobs.Jobs, env: Mapping[str, str]) -> None:
+def compile_all(wanted: Sequence[str], chosen: jobs.Jobs, env: Mapping[str, str]) -> None:
     """Compile and link the targets; a failure ends with the one file that failed, and how to try it again."""
-    command = ["/usr/bin/ninja", "-C", os.fspath(BUILD), "-j", str(chosen.ordinary), *plan["targets"]]
+    command = ["/usr/bin/ninja", "-C", os.fspath(BUILD), "-j", str(chosen.ordinary), *wanted]
     fault = ninja.run(command, BUILD, env, say=lambda text: tell("says", text), every=30.0)
     if fault is not None:
         tell("fault", asdict(fault))
@@ -247,7 +277,7 @@ def cache_figures(env: Mapping[str, str]) -> dict[str, int]:
     said = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
     return {
         "hits": sum(line in ("direct_cache_hit", "preprocessed_cache_hit") for line in said),
-        "misses": said.count("cache_miss"),
+        "misses": sum(line in ("cache_miss", "recache") for line in said),
     }
 
 
@@ -274,4 +304,4 @@ def examine(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], only_configure=sys.argv[3:] == ["configure"])
+    main(Path(sys.argv[1]), sys.argv[2], "".join(sys.argv[3:4]), sys.argv[4:])
