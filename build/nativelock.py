@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from build import (
     fetchcontent,
@@ -163,6 +164,7 @@ def account(settings: Settings, target: TargetIntent, lock: Lock, patches: serie
     )
     found = fetchcontent.declared(tree, changed)
     _demand(target, native, found)
+    _demand_crates(native, tree)
     rows = sorted({(item.name, item.url, item.tag) for item in found})
     fetched = tuple(Fetched(name=name, url=url, tag=tag) for name, url, tag in rows)
     return replace(lock, native=replace(lock.native, fetched=fetched))
@@ -191,4 +193,16 @@ def _demand(target: TargetIntent, native: NativeIntent, found: Sequence[fetchcon
         raise LockError(
             f"{native.component} does not fetch what its target names: {', '.join(idle)}",
             todo="take it out of the target in lock/targets.toml",
+        )
+
+
+def _demand_crates(native: NativeIntent, tree: Path) -> None:
+    """Rust is not compiled here: what there is of it is left off by name, or an update would lose it unseen."""
+    left = {item.part.rstrip("/") for item in native.left_off if item.part}
+    found = {path.parent.relative_to(tree).parts[0] for path in tree.glob("*/Cargo.toml")}
+    if unknown := sorted(found - left):
+        raise LockError(
+            f"{native.component} has parts in Rust that its target does not speak of: {', '.join(unknown)}",
+            why="this build compiles no Rust",
+            todo="say in a table `native.left-off` of the target, with `part` and `reason`, why it can do without",
         )
