@@ -107,14 +107,17 @@ def inherited(data: dict[str, Any]) -> dict[str, Any]:
         if name in made or not isinstance(table, dict) or "like" not in table:
             return made.get(name, table)
         other = table["like"]
-        if other not in targets or other in (*asking, name):
-            why = "it is like itself" if other in targets else f"there is no target '{other}'"
+        known = isinstance(other, str) and other in targets
+        if not known or other in (*asking, name):
+            why = "it is like itself" if known else f"there is no target '{other}'"
             raise _faulty([f"targets.{name}.like: {why}"])
         base = resolved(other, (*asking, name))
         own = {key: value for key, value in table.items() if key != "like"}
         if isinstance(base, dict):
-            parts = {**base.get("components", {}), **own.get("components", {})}
-            made[name] = {**base, **own, **({"components": parts} if parts else {})}
+            made[name] = {**base, **own}
+            parts = [said["components"] for said in (base, own) if isinstance(said.get("components"), dict)]
+            if len(parts) == 2:
+                made[name]["components"] = {**parts[0], **parts[1]}
         return made.get(name, table)
 
     return {**data, "targets": {name: resolved(name, ()) for name in targets}}

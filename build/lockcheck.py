@@ -42,11 +42,7 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
         *(consistency.differing_python(job.lock, job.rootfs, job.builders) if job.target.bytecode else ()),
         *_uv(job),
         *_behaviours(job),
-        *dockerlines.faults(
-            recipe.dockerfile(job, chain=""),
-            [plan.name for plan in recipe.grouped(job)],
-            nativebuild.context_names(job),
-        ),
+        *_dockerfile(job),
     ]
     yield from (f"{job.name}: {text}" for text in found)
 

@@ -179,8 +179,10 @@ def _archives(
     """Distribution → the source archive of its release, for each component."""
     releases = {item.name: item.version for item in found}
     made = target.components[target.native.component].distribution if target.native is not None else None
-    if made is not None and target.native is not None and target.native.origin == "archive":
-        releases[made] = target.version
+    if made is not None and target.native is not None:
+        releases.pop(made, None)  # a wheel that requires it brought the published one
+        if target.native.origin == "archive":
+            releases[made] = target.version
     for key, table in target.components.items():
         if table.distribution not in (*releases, made):
             raise ResolveError(

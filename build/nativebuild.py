@@ -1,6 +1,7 @@
 """What BuildKit gets for a native build: sources, what CMake would fetch, tools, the plan that the step reads.
 
-Composes. All of it is verified: the tree by git's id in the lock, patched files and wheels by their hashes.
+Composes. All of it is verified: trees by git's id in the lock, patched files by their hashes; wheels too, when they are
+unpacked.
 """
 
 from __future__ import annotations
@@ -205,8 +206,9 @@ def source(job: steps.Job) -> dict[str, bytes | Path]:
     component = madewheel.compiled(job.lock)
     assert component is not None
     tree = sourcetree.ensure(job.settings, component)
-    pins = {item.path: item.commit for item in component.git.submodules} if component.git else {}
-    _demand_tree(f"the source tree of {component.name}", component.tree, treehash.tree_id(tree, pins))
+    _demand_tree(
+        f"the source tree of {component.name}", component.tree, treehash.tree_id(tree, sourcetree.pins(component))
+    )
     found: dict[str, bytes | Path] = {
         path: Path(place) for path, place in tree_files(tree) if path.startswith(native.sources)
     }

@@ -152,7 +152,8 @@ def asked(target: TargetIntent, lock: Lock) -> tuple[str, ...]:
 def account(settings: Settings, target: TargetIntent, lock: Lock, patches: series.Series) -> Lock:
     """The lock with what the component's CMake files would fetch.
 
-    ``LockError`` for a name that the target does not account for, and for one that it accounts for in vain.
+    ``LockError`` for a name that the target does not account for, for one that it accounts for in vain, and for a
+    file that cannot be read.
     """
     native = target.native
     if native is None or lock.native is None or not has_tree(lock):
@@ -162,7 +163,14 @@ def account(settings: Settings, target: TargetIntent, lock: Lock, patches: serie
     changed = next(
         (patchwork.changed(work) for work in patched.works(settings, lock, patches) if work.component == component), {}
     )
-    found = fetchcontent.declared(tree, changed)
+    try:
+        found = fetchcontent.declared(tree, changed)
+    except fetchcontent.CMakeSyntaxError as fault:
+        raise LockError(
+            f"what {native.component} would fetch cannot be read off its CMake files",
+            why=str(fault),
+            todo="report it with this file; this source cannot be locked",
+        ) from fault
     _demand(target, native, found)
     _demand_crates(native, tree)
     rows = sorted({(item.name, item.url, item.tag) for item in found})
@@ -172,11 +180,10 @@ def account(settings: Settings, target: TargetIntent, lock: Lock, patches: serie
 
 def _demand(target: TargetIntent, native: NativeIntent, found: Sequence[fetchcontent.Declared]) -> None:
     known = {*target.externals, *native.substitutes, *native.stubs, *native.unused}
-    places = {item.name: f"{item.name} ({item.file}:{item.line}, {item.url} {item.tag})" for item in found}
-    if unknown := sorted(places.keys() - known):
+    if unknown := [item for item in found if item.name not in known]:
         raise LockError(
             f"{native.component} would fetch what its target does not name",
-            why="\n       ".join(places[name] for name in unknown),
+            why="\n       ".join(map(_place, unknown)),
             todo="add a table `externals.NAME` with git and commit to the target in lock/targets.toml, or say in"
             " `native.unused` why this build never uses it",
         )
@@ -185,15 +192,19 @@ def _demand(target: TargetIntent, native: NativeIntent, found: Sequence[fetchcon
         raise LockError(
             f"{native.component} wants other sources than its target names",
             why="\n       ".join(
-                f"{places[item.name]}; named is {' '.join(filter(None, asked[item.name]))}" for item in other
+                f"{_place(item)}; named is {' '.join(filter(None, asked[item.name]))}" for item in other
             ),
             todo="take over what it wants, as `tag` or `commit` of that external in lock/targets.toml",
         )
-    if idle := sorted(known - places.keys()):
+    if idle := sorted(known - {item.name for item in found}):
         raise LockError(
             f"{native.component} does not fetch what its target names: {', '.join(idle)}",
             todo="take it out of the target in lock/targets.toml",
         )
+
+
+def _place(item: fetchcontent.Declared) -> str:
+    return f"{item.name} ({item.file}:{item.line}, {' '.join(filter(None, (item.url, item.tag)))})"
 
 
 def _demand_crates(native: NativeIntent, tree: Path) -> None:

@@ -75,10 +75,10 @@ def apply(
     settings: Settings, lock: Lock, series: serieses.Series, *, git: bool = False, obtain: Obtain | None = None
 ) -> Applied:
     """The series applied; the patched files are kept in the store. What the lock says of them is not asked."""
-    return _apply(settings, works(settings, lock, series, git=git, obtain=obtain), series)
+    return _apply(settings, works(settings, lock, series, git=git, obtain=obtain), series, git=git)
 
 
-def _apply(settings: Settings, prepared: Sequence[Work], series: serieses.Series) -> Applied:
+def _apply(settings: Settings, prepared: Sequence[Work], series: serieses.Series, *, git: bool) -> Applied:
     files: dict[str, tuple[PatchedFile, ...]] = {}
     trees: dict[str, tuple[str, str]] = {}
     content: dict[str, bytes] = {}
@@ -87,8 +87,7 @@ def _apply(settings: Settings, prepared: Sequence[Work], series: serieses.Series
         patchwork.check_installable(work)
         files[name], made = patchwork.apply(work)
         content |= made
-        pins = {item.path: item.commit for item in work.component.git.submodules} if work.component.git else {}
-        trees[name] = treehash.tree_ids(work.tree, patchwork.changed(work), pins)
+        trees[name] = treehash.tree_ids(work.tree, patchwork.changed(work), sourcetree.pins(work.component, git=git))
     return patchwork.write(settings.store, patchwork.patched_id(prepared, series.id), files, trees, content)
 
 
@@ -136,7 +135,7 @@ def locked(
         prepared = works(settings, lock, series, git=git, obtain=obtain)
         for work in prepared:
             patchwork.check_preimages(work)
-        applied = _apply(settings, prepared, series)
+        applied = _apply(settings, prepared, series, git=git)
     for component in lock.components:
         demand(component, applied, git=git)
     return applied

@@ -74,8 +74,7 @@ def _write(files: Overlay, component: Component, final: Path, *, git: bool) -> s
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
     try:
         files.write_out(partial)
-        pins = {item.path: item.commit for item in component.git.submodules} if component.git else {}
-        found = treehash.tree_id(partial, pins)
+        found = treehash.tree_id(partial, sourcetree.pins(component, git=git))
         of_lock = not git or component.archive is None  # a commit's tree has other files beside those of its archive
         if of_lock and found != component.patched_tree:
             raise LockError(

@@ -41,6 +41,13 @@ def _commit(component: Component) -> GitSource:
     )
 
 
+def pins(component: Component, *, git: bool = False) -> dict[str, str]:
+    """The submodules of a component's tree, path → commit. An archive's has none: it holds their files, if anything."""
+    if component.git is None or (component.archive is not None and not git):
+        return {}
+    return {item.path: item.commit for item in component.git.submodules}
+
+
 def require_resolved(lock: Lock, *, git: bool) -> None:
     """``UnresolvedError`` where the lock leaves open a commit that is asked for, or that there is no archive for."""
     left_open = {item.what: item for item in lock.unresolved}

@@ -6,7 +6,7 @@ import fnmatch
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from build.models import Lane
 
@@ -163,6 +163,12 @@ class LeftOffIntent(Table):
     target: Text | None = None
     part: Text | None = None
     reason: Text
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> LeftOffIntent:
+        if (self.target is None) == (self.part is None):
+            raise ValueError("one of `target` and `part` is needed")
+        return self
 
 
 class NativeIntent(Table):

@@ -53,8 +53,16 @@ def _unpack(archive: zipfile.ZipFile, file: str, below: str, target: Path) -> No
         path = member.filename.removeprefix(prefix)
         parts = path.split("/")
         place = target.joinpath(*parts)
-        if path.startswith("/") or {"", ".", ".."} & set(parts) or place.exists():
-            raise LockError(f"{file} cannot be unpacked", why=f"it holds {member.filename!r} a second time or outside")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(archive.read(member))
+        if {"", ".", ".."} & set(parts):
+            raise _refused(file, member.filename)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with open(place, "xb") as stream:
+                stream.write(archive.read(member))
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _refused(file, member.filename) from error
         place.chmod(0o755 if (member.external_attr >> 16) & 0o100 else 0o644)
+
+
+def _refused(file: str, member: str) -> LockError:
+    return LockError(f"{file} cannot be unpacked", why=f"it holds {member!r} a second time or outside")

@@ -1,8 +1,12 @@
 """A repository whose target is of the source lane, over a small CMake project; and that target without `lock`'s runs."""
 
+import argparse
+import copy
 import hashlib
+import shutil
 
 from build import madewheel, nativelock, series, store
+from build.commands import lock
 from build.models import Component, Lock, Native, Settings, SourceArchive
 from build.tables import TargetIntent
 from tests import gitkit, lockkit
@@ -101,7 +105,8 @@ class World(lockkit.World):
         self.archive(**FILES)
         self.patch("0002-kernel.patch", KERNEL_PATCH)
         index.add("torch", "2.0", files={"torch/__init__.py": b""})
-        index.add("cmake", "4.1.2", tags="py3-none-manylinux_2_17_aarch64")
+        for machine in ("aarch64", "x86_64"):
+            index.add("cmake", "4.1.2", tags=f"py3-none-manylinux_2_17_{machine}")
         index.add("kit", "1.0", files={f"kit/beta/{path}": data for path, data in BETA.items()})
         extras = ("nvcc", "nvvm")
         index.add(
@@ -117,6 +122,23 @@ class World(lockkit.World):
         if origin == "git":
             self.edit('origin = "archive"', 'origin = "git"')
             self.name_commit(at, self.app.head)
+
+    def copied(self, folder):
+        """This world in another folder, on a machine without an index."""
+        other = copy.copy(self)
+        for name, place in (("repo", self.repo), ("srv", self.srv), ("store", self.settings.store)):
+            shutil.copytree(place, folder / name, symlinks=True)
+        other.repo, other.srv, other.intent = folder / "repo", folder / "srv", folder / "repo/lock/targets.toml"
+        other.settings = Settings(repo=other.repo, store=folder / "store")
+        other.app, other.alpha = (gitkit.Remote(other.srv / name) for name in ("app", "alpha"))
+        return other
+
+    def lock(self, **asked):
+        """A run of `lock`, and what it printed: nothing where nobody captures that."""
+        if self.capsys is not None:
+            return super().lock(**asked)
+        given = {"target": None, "upgrade": None, "as_of": None, "check": False, "dry_run": False, **asked}
+        return lock.run(argparse.Namespace(**given), self.settings)
 
     def name_commit(self, at, commit):
         """Let the intent say where `app` is on a git host, and which commit of it."""
@@ -136,7 +158,7 @@ def target(**native):
     """The target of a `World` as its intent has it, with other keys in its native table."""
     shared = {"sources": list(SOURCES), "origin": "archive", "project": "demo_ext", "architectures": "12.1a"}
     shared |= {"component": "app", "requirements": ["cmake==4.1.2"], "targets": ["_C"]}
-    shared |= {"unused": {name: "why not" for name in ("beta", "gamma", "onednn")}}
+    shared |= {"unused": dict.fromkeys(("beta", "gamma", "onednn"), "why not")}
     table = {
         "lane": "source", "summary": "s", "version": "1.0", "series": "demo", "rootfs": "tiny", "python": "3.13",
         "platform": "aarch64-manylinux_2_39", "local-version": "spark", "gb10": "unproven", "gb10-seen": "",
@@ -186,6 +208,6 @@ def account(folder, wanted, patches=None, files=FILES):
     """What `lock` says that a tree would fetch, once a series is applied; raises where the target does not name it."""
     settings = Settings(repo=folder / "repo", store=folder / "store", offline=True)
     found = plant(settings.repo, patches or {"0001-code.patch": lockkit.CODE_PATCH})
-    lock = madewheel.add(settings, bare_lock(source(settings, files)), "1.0")
-    made = nativelock.account(settings, wanted, lock, found)
+    draft = madewheel.add(settings, bare_lock(source(settings, files)), "1.0")
+    made = nativelock.account(settings, wanted, draft, found)
     return [(item.name, item.url, item.tag) for item in made.native.fetched]

@@ -6,9 +6,30 @@ from dataclasses import replace
 
 import pytest
 
-from build import gitsource, kept, lockfile, madewheel, nativebuild, patched, steps, store, wheeltree
+from build import (
+    gitsource,
+    index,
+    kept,
+    lockfile,
+    madewheel,
+    nativebuild,
+    nativelock,
+    patched,
+    sourcetree,
+    steps,
+    store,
+    wheeltree,
+)
 from build.canonical import digest
-from build.errors import GoneCommitError, LockError, MovedTagError, NetworkError, OfflineError, UnresolvedError
+from build.errors import (
+    GoneCommitError,
+    LockError,
+    MovedTagError,
+    NetworkError,
+    OfflineError,
+    ResolveError,
+    UnresolvedError,
+)
 from build.intent import read_intent
 from build.lockfile import lock_path, lock_text, read_lock
 from build.models import RequirementChange
@@ -49,13 +70,15 @@ def test_all_such_sources_are_told_each_place_of_them(tmp_path):
     error = refused(tmp_path, target(unused={"gamma": "why not"}), files=files)
     assert error.why.split("\n       ") == [
         "beta (cmake/more.cmake:2, https://git.example/beta 0123abcd)",
-        "beta (csrc/CMakeLists.txt:2, https://evil.example/b )",
+        "beta (csrc/CMakeLists.txt:2, https://evil.example/b)",
         "onednn (cmake/more.cmake:4, https://git.example/onednn v3)",
     ]
 
 
 def test_a_name_that_cannot_be_told_stops_it_too(tmp_path):
-    more = MORE + b"foreach(X a b)\n  FetchContent_Declare(${X} GIT_REPOSITORY https://git.example/${X})\nendforeach()\n"
+    more = (
+        MORE + b"foreach(X a b)\n  FetchContent_Declare(${X} GIT_REPOSITORY https://git.example/${X})\nendforeach()\n"
+    )
     assert "${x} (cmake/more.cmake:8, " in refused(tmp_path, target(), files={**FILES, "cmake/more.cmake": more}).why
 
 
@@ -68,7 +91,7 @@ def test_a_source_that_is_named_in_vain_stops_it(tmp_path, kind):
         },
         "substitutes": {"zeta": {"wheel": "kit==1.0", "path": "kit", "reason": "r"}},
         "stubs": {"zeta": {"files": {"README": ""}, "reason": "r"}},
-        "unused": {name: "why not" for name in ("beta", "gamma", "onednn", "zeta")},
+        "unused": dict.fromkeys(("beta", "gamma", "onednn", "zeta"), "why not"),
     }
     error = refused(tmp_path, target(**{kind: tables[kind]}))
     assert error.what == "app does not fetch what its target names: zeta"
@@ -105,6 +128,16 @@ def test_one_that_is_wanted_in_two_ways_is_told_by_the_place_that_differs(tmp_pa
 def test_a_file_that_is_not_cmake_s_language_is_told(tmp_path):
     error = refused(tmp_path, target(), files={**FILES, "cmake/broken.cmake": b"set(A\n"})
     assert "cmake/broken.cmake: line 1" in f"{error.what} {error.why}"
+
+
+@pytest.mark.parametrize("part", ["rust", "rust/"])
+def test_what_is_in_rust_is_left_off_by_name(tmp_path, part):
+    files = {**FILES, "rust/Cargo.toml": b"[workspace]\n", "rust/a/Cargo.toml": b"[package]\n"}
+    assert (
+        "parts in Rust that its target does not speak of: rust" in refused(tmp_path / "one", target(), files=files).what
+    )
+    left = target(**{"left-off": [{"part": part, "reason": "nobody asks for it"}]})
+    assert account(tmp_path / "two", left, files=files) == FETCHED
 
 
 # A series over those files: what it makes of them counts, not what the archive has.
@@ -149,10 +182,10 @@ def test_a_series_that_takes_one_out_is_seen(tmp_path):
 @pytest.fixture
 def made(tmp_path, monkeypatch, capsys):
     """Makes a `World` of the source lane."""
-    with indexkit.serve() as index:
-        for name, value in indexkit.environment(index, tmp_path).items():
+    with indexkit.serve() as served:
+        for name, value in indexkit.environment(served, tmp_path).items():
             monkeypatch.setenv(name, value)
-        yield lambda **more: nativekit.World(tmp_path, index, capsys, **more)
+        yield lambda **more: nativekit.World(tmp_path, served, capsys, **more)
 
 
 def locked(world):
@@ -217,7 +250,9 @@ def test_what_is_made_is_asked_of_no_index_and_named_by_the_lock(made, monkeypat
     assert MADE not in files
     assert {"app-1.0.tar.gz", "kit-1.0-py3-none-any.whl"} < files
     for machine, count in {"amd64": 2, "arm64": 0}.items():  # the image's own compilers are for arm64
-        found = [item.file for item in steps.python_files(job, [machine]) if "nv" in item.file and "x86_64" in item.file]
+        found = [
+            item.file for item in steps.python_files(job, [machine]) if "nv" in item.file and "x86_64" in item.file
+        ]
         assert len(found) == count, machine
     assert wheel.sha256 not in {item.sha256 for item in steps.missing_files(job)}
     named, native = kept.read(world.settings), job.lock.native
@@ -275,7 +310,9 @@ def test_a_target_over_a_commit_of_a_server(made, tmp_path):
         assert (lock.epoch, app.git.time) == (COMMITTED, COMMITTED)
         assert [item.url for item in external.submodules] == [f"{server.url}/inner"]
         assert app.tree == world.app.tree
-        world.app.commit({path: FILES[path].replace(b"return 1", b"return 2") for path in ("src/app.py", "csrc/one.cpp")})
+        world.app.commit(
+            {path: FILES[path].replace(b"return 1", b"return 2") for path in ("src/app.py", "csrc/one.cpp")}
+        )
         assert app.patched_tree == world.app.tree
         assert world.lock(check=True).out == "fresh, whole and consistent: demo\n"
         job = load(world, tmp_path / "other")  # another machine
@@ -371,6 +408,73 @@ def test_a_commit_whose_files_want_another_external_is_not_locked(made, monkeypa
 
 
 @pytest.mark.programs("git")
+def test_what_the_index_cannot_give_is_told_and_nothing_written(made):
+    world = made()
+    before = world.files()
+    for old, new, error, said in (
+        ('path = "kit/beta"', 'path = "kit/gone"', LockError, "kit-1.0-py3-none-any.whl has nothing below kit/gone/"),
+        ('wheel = "kit==1.0"', 'wheel = "kit==9.9"', ResolveError, "kit==9.9"),
+        ("cuda-toolkit[nvcc,nvvm]", "cuda-toolkit[nvcc]", ResolveError, "do not bring CUDA's compilers"),
+        ('project = "demo_ext"', 'project = "demo_ext"\nrequires-of = "0.9"', ResolveError, "0.9"),
+    ):
+        world.edit(old, new)
+        with pytest.raises(error) as caught:
+            world.lock()
+        assert said in str(caught.value)
+        world.edit(new, old)
+    assert world.files() == before
+
+
+@pytest.mark.programs("git")
+def test_the_requirements_of_another_release_count_where_it_is_named(made):
+    """A commit's own ones cannot be read before its remote was."""
+    world = made(origin="git")
+    world.index.add("app", "0.9")
+    data = lockkit.sdist(
+        "app", "0.9", {"requirements/run.txt": b"other>=0.5 # less\n-r more.txt\n", "requirements/more.txt": b"dep\n"}
+    )
+    world.index.files["app"].append(
+        indexkit.File(name="app-0.9.tar.gz", data=data, uploaded=lockkit.EARLY, metadata=b"")
+    )
+    environment = index.Environment(platform="aarch64-manylinux_2_39", python="3.13")
+    intent = read_intent(world.repo).targets["demo"]
+    assert nativelock.stated(world.settings, intent, environment) == ("dep==1.0", "other>=1")
+    world.edit('project = "demo_ext"', 'project = "demo_ext"\nrequires-of = "0.9"')
+    other = read_intent(world.repo).targets["demo"]
+    assert nativelock.stated(world.settings, other, environment) == ("other>=0.5", "dep")
+    bare = intent.model_copy(update={"components": nativekit.target().components})
+    assert nativelock.stated(world.settings, bare, environment) == (), "its requirement files are not named"
+
+
+@pytest.mark.programs("git")
+def test_what_a_build_is_given_is_what_was_locked(made, monkeypatch, tmp_path):
+    world = made()
+    world.reach(monkeypatch, world.srv.as_uri())
+    world.lock()
+    job = load(world)
+    steps.fetch_sources(job)
+    steps.fetch_python(job.settings, steps.python_files(job), steps.environments(job))
+    assert steps.open_and_needed(job) == ()
+    given = dict(nativebuild.named(job, tmp_path / "context"))
+    assert (
+        set(given)
+        == {"native-source", "native-tools", "native-host", "dep-alpha", "dep-beta"}
+        == set(nativebuild.context_names(job))
+    )
+    assert (given["native-source"] / "csrc/one.cpp").read_bytes() == FILES["csrc/one.cpp"].replace(b"1;", b"2;")
+    assert (given["native-tools"] / "cmake.py").is_file()
+    assert (given["dep-beta"] / "include/beta.h").read_bytes() == nativekit.BETA["include/beta.h"]
+    tree = sourcetree.ensure(job.settings, component(job.lock))
+    for place in (given["dep-alpha"] / "alpha.h", given["dep-beta"] / "include/beta.h", tree / "csrc/more.cpp"):
+        before = place.read_bytes() if place.exists() else None
+        place.write_bytes(b"evil\n")
+        with pytest.raises(LockError, match="is not what was locked"):
+            nativebuild.named(job, tmp_path / "context")
+        place.unlink() if before is None else place.write_bytes(before)
+    nativebuild.named(job, tmp_path / "context")
+
+
+@pytest.mark.programs("git")
 def test_nothing_is_written_where_the_archive_would_fetch_more(made, monkeypatch):
     world = made()
     world.reach(monkeypatch, world.srv.as_uri())
@@ -379,7 +483,7 @@ def test_nothing_is_written_where_the_archive_would_fetch_more(made, monkeypatch
     before = world.files()
     with pytest.raises(LockError, match="would fetch what its target does not name") as caught:
         world.lock()
-    assert caught.value.why == "evil (cmake/more.cmake:7, https://evil.example/e.tgz )"
+    assert caught.value.why == "evil (cmake/more.cmake:7, https://evil.example/e.tgz)"
     assert world.files() == before
 
 
@@ -489,12 +593,26 @@ def test_an_external_that_is_named_by_commit_too_is_not_taken_from_another_repos
     assert not lock_path(world.repo, "demo").exists()
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A target over a commit whose remotes answered, locked once: nothing in it says in which folder."""
+    if shutil.which("git") is None:
+        pytest.skip("not installed here: git")
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patched_env, indexkit.serve() as served:
+        for name, value in {**indexkit.environment(served, folder), "HOME": str(folder)}.items():
+            patched_env.setenv(name, value)
+        world = nativekit.World(folder, served, None, origin="git")
+        world.reach(patched_env, world.srv.as_uri())
+        world.lock()
+        yield world
+
+
 @pytest.fixture
-def ready(made, monkeypatch):
-    """A locked target over a commit whose remotes answer."""
-    world = made(origin="git")
+def ready(prepared, tmp_path, monkeypatch):
+    """A copy of it, whose remotes answer too."""
+    world = prepared.copied(tmp_path / "copy")
     world.reach(monkeypatch, world.srv.as_uri())
-    world.lock()
     return world
 
 
@@ -508,9 +626,10 @@ def test_once_locked_another_repository_is_refused_and_nothing_kept(ready, monke
         shutil.rmtree(ready.srv)
         evil.rename(ready.srv)
     else:
-        ready.app.commit({"src/app.py": b"import evil\n"}).tag("v4", force=True)
+        ready.app.commit({"src/app.py": b"import evil\n"})
         if way == "history rewritten":
             ready.app.drop_history()
+        ready.alpha.commit({"alpha.h": b"evil\n"}).tag("v4", force=True)
     fresh = tmp_path / "fresh"
     job = load(ready, fresh)
     if way == "tag moved":  # the commit is there as before, and no tag is asked

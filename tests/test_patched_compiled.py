@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from build import madewheel, patched, sourcetree, treehash
+from build import madewheel, patched, patchlayout, sourcetree, treehash
 from build.errors import CompiledCodeError, LockError, PatchError
 from build.models import Component, GitSource, Settings, Submodule
 from tests import lockkit, nativekit
@@ -166,3 +166,4 @@ def test_an_archive_s_tree_is_of_its_files_whatever_its_commit_pins(settings):
     assert patched.apply(settings, known, found).trees == {"app": (app.tree, app.patched_tree)}
     shutil.rmtree(settings.store / "trees")
     assert list(patched.compiled_files(settings, known, found)) == ["csrc/one.cpp"]
+    assert patchlayout.write(settings, known, found, settings.repo / "out", git=False) == {"app": app.patched_tree}

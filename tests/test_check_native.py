@@ -1,0 +1,274 @@
+"""The image's checks of what was compiled: by files, by a torch that only tells of operators, and by the real one.
+
+What the libraries themselves do is asked inside images (tests/engine).
+"""
+
+import importlib.machinery
+import json
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.patches import releases
+
+IMAGE = Path(__file__).parents[1] / "dockerfiles" / "image"
+sys.path.insert(0, str(IMAGE))
+
+from checks import libraries, native, plan
+from checks.events import Context, Failed, Skipped
+
+SAMPLE = (Path(__file__).parent / "data" / "two.fatbin").read_bytes()
+CODE = ["sm_120f", "compute_120f", "sm_80", "compute_80", "sm_90a", "sm_121a"]  # as cuobjdump lists them
+ROUTER = "_moe_C::topk_softplus_sqrt"
+LOAD = native._load
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    folder = tmp_path / "site-packages"
+    (folder / "vllm").mkdir(parents=True)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(folder))
+    return folder
+
+
+def context(tmp_path, **manifest):
+    return Context(manifest=manifest, scratch=tmp_path)
+
+
+# --- the code of a library is all that was to be compiled ----------------------------------------------------------
+
+
+def asked(tmp_path, code, path="vllm/_C.so"):
+    entry = {"path": path, "reason": "the kernels", **({"code": code} if code is not None else {})}
+    return libraries.check_libraries(context(tmp_path, libraries=[entry])).evidence
+
+
+@pytest.mark.parametrize("code", [CODE, CODE[::-1], sorted(CODE), None, []])
+def test_the_code_that_a_target_names_in_any_order_or_not_at_all(site, tmp_path, code):
+    (site / "vllm" / "_C.so").write_bytes(b"\x7fELF" + SAMPLE + b"between" + SAMPLE)
+    assert asked(tmp_path, code)["needed"]["vllm/_C.so"]["code"] == sorted(CODE)
+
+
+@pytest.mark.parametrize("code", [CODE[:-1], [*CODE, "sm_100a"], ["sm_120"], [*CODE[:-1], "sm_121"]])
+def test_other_code_than_a_target_names_fails_with_both(site, tmp_path, code):
+    """`sm_120` runs on a GB10 as `sm_120f` does: it would pass without the list."""
+    (site / "vllm" / "_C.so").write_bytes(SAMPLE)
+    with pytest.raises(Failed) as caught:
+        asked(tmp_path, code)
+    (fault,) = str(caught.value).split("; ")
+    assert fault == f"vllm/_C.so has code for {', '.join(sorted(CODE))} and not {', '.join(code)}"
+    assert caught.value.evidence["needed"]["vllm/_C.so"]["usable"]["native"] == 1
+
+
+def test_a_library_without_device_code_is_told_as_such(site, tmp_path):
+    (site / "vllm" / "_C.so").write_bytes(b"\x7fELF and nothing more")
+    with pytest.raises(Failed, match=r"vllm/_C\.so has code for no GPU and not sm_120; vllm/_C\.so has no code for"):
+        asked(tmp_path, ["sm_120"])
+
+
+def test_each_library_of_a_pattern_is_held_to_it(site, tmp_path):
+    (site / "vllm" / "_C.so").write_bytes(SAMPLE)
+    (site / "vllm" / "_D.so").write_bytes(b"\x7fELF")
+    with pytest.raises(Failed, match=r"vllm/_D\.so has code for no GPU") as caught:
+        asked(tmp_path, CODE, "vllm/_*.so")
+    assert "vllm/_C.so has" not in str(caught.value)
+
+
+# --- loading one extension -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def extension(site):
+    """A real extension of this Python, called as vLLM's are; its name."""
+    folder = Path(sysconfig.get_config_var("DESTSHARED") or "none")
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    found = sorted(folder.glob(f"_[a-z]*{suffix}"))
+    if not found:
+        pytest.skip("this Python has no extension in a file")
+    name = next((path for path in found if path.name.startswith("_json")), found[0])
+    target = name.name.split(".")[0]
+    (site / "vllm" / "deep").mkdir()
+    (site / "vllm" / "deep" / f"{target}.abi3.so").write_bytes(name.read_bytes())
+    return target
+
+
+def test_an_extension_is_loaded_by_its_file(extension, site, monkeypatch):
+    monkeypatch.delitem(sys.modules, extension, raising=False)
+    for other in ("vllm.py", "vllm/__init__.py"):
+        (site / other).write_text("raise ImportError('the package was imported')\n")
+    (site / "vllm" / f"{extension}.py").touch()
+    (site / "vllm" / f"{extension}_more.abi3.so").touch()
+    assert native._load(extension) == f"vllm/deep/{extension}.abi3.so"
+    assert extension not in sys.modules
+    assert "vllm" not in sys.modules
+
+
+def test_one_that_cannot_be_loaded_breaks_the_check(site):
+    (site / "vllm" / "_C.abi3.so").write_bytes(b"no library")
+    with pytest.raises(ImportError):
+        native._load("_C")
+
+
+@pytest.mark.parametrize("paths", [[], ["_D.abi3.so"], ["_C.py"], ["_C.abi3.so", "deep/_C.so"], ["../other/_C.so"]])
+def test_there_must_be_one(site, paths):
+    for path in paths:
+        place = site / "vllm" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    count = 2 if len(paths) == 2 else 0
+    with pytest.raises(Failed, match=f"there are {count} libraries of _C, and one was compiled") as caught:
+        native._load("_C")
+    assert len(caught.value.evidence["found"]) == count
+
+
+# --- operators -----------------------------------------------------------------------------------------------------
+
+
+class Torch:
+    """What torch tells of operators. ``brings``: library → operator → where it has kernels."""
+
+    def __init__(self, monkeypatch):
+        self.there, self.brings, self.loaded = {"aten::add": ("CPU", "CUDA")}, {}, []
+        inner = ModuleType("torch._C")
+        inner._dispatch_get_all_op_names = lambda: list(self.there)
+        inner._dispatch_has_kernel_for_dispatch_key = lambda name, key: key in self.there[name]
+        monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+        monkeypatch.setitem(sys.modules, "torch._C", inner)
+        monkeypatch.setattr(native, "_load", self.load)
+
+    def load(self, target):
+        self.loaded.append(target)
+        self.there |= self.brings[target]
+        return f"vllm/{target}.abi3.so"
+
+
+@pytest.fixture
+def torch(monkeypatch):
+    return Torch(monkeypatch)
+
+
+def compiled(*targets, **more):
+    return {"native": {"targets": list(targets), "complete": True, "left_off": [], **more}}
+
+
+def test_an_image_of_which_nothing_was_compiled_is_a_skip(torch, tmp_path):
+    with pytest.raises(Skipped, match="nothing of this image was compiled"):
+        native.check_native(context(tmp_path))
+    assert torch.loaded == []
+
+
+def test_operators_with_kernels_are_evidence(torch, tmp_path):
+    torch.brings = {
+        "_C": {"_C::f": ("CUDA",), "_C::g": ("CompositeExplicitAutograd", "CPU")},
+        "spin": {"_C::h": ("CompositeImplicitAutograd",)},
+    }
+    outcome = native.check_native(context(tmp_path, **compiled("_C", "spin", complete=False)))
+    assert outcome.findings == []
+    assert outcome.evidence == {
+        "loaded": {"_C": "vllm/_C.abi3.so", "spin": "vllm/spin.abi3.so"},
+        "operators": {
+            "_C::f": ["CUDA"], "_C::g": ["CompositeExplicitAutograd"], "_C::h": ["CompositeImplicitAutograd"],
+        },
+        "complete": False,
+    }  # fmt: skip
+
+
+def test_an_operator_without_a_kernel_for_a_gpu_is_a_finding(torch, tmp_path):
+    torch.brings = {"_C": {"_C::bare": (), "_C::cpu": ("CPU",), "_C::f": ("CUDA",)}}
+    outcome = native.check_native(context(tmp_path, **compiled("_C")))
+    assert outcome.findings == ["_C::bare is registered without a kernel", "_C::cpu is registered without a kernel"]
+
+
+@pytest.mark.parametrize("kernels", [{}, {ROUTER: ()}, {ROUTER: ("CPU",)}, {ROUTER: ("CompositeExplicitAutograd",)}])
+def test_a_router_without_a_kernel_for_cuda_fails(torch, tmp_path, kernels):
+    torch.brings = {"_moe_C": {"_moe_C::other": ("CUDA",), **kernels}}
+    with pytest.raises(Failed, match=f"{ROUTER} has no kernel for CUDA") as caught:
+        native.check_native(context(tmp_path, **compiled("_moe_C")))
+    assert caught.value.evidence["operators"]["_moe_C::other"] == ["CUDA"]
+
+
+def test_a_router_with_one_passes(torch, tmp_path):
+    torch.brings = {"_moe_C": {ROUTER: ("CUDA",)}}
+    assert native.check_native(context(tmp_path, **compiled("_moe_C"))).findings == []
+
+
+def test_a_target_that_has_no_router_needs_none(torch, tmp_path):
+    torch.brings = {"spinloop": {}}
+    assert native.check_native(context(tmp_path, **compiled("spinloop"))).evidence["operators"] == {}
+
+
+def test_a_target_that_is_nowhere_fails(torch, site, monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "_load", LOAD)
+    with pytest.raises(Failed, match="there are 0 libraries of _C"):
+        native.check_native(context(tmp_path, **compiled("_C")))
+
+
+@pytest.mark.xfail(strict=True, reason="vLLM 0.32's library is called _moe_C_stable_libtorch, its operators _moe_C::…")
+def test_the_router_is_asked_for_whatever_its_library_is_called(torch, tmp_path):
+    torch.brings = {"_moe_C_stable_libtorch": {"_moe_C::other": ("CUDA",), ROUTER: ("CPU", "CompositeExplicitAutograd")}}
+    with pytest.raises(Failed, match=ROUTER):
+        native.check_native(context(tmp_path, **compiled("_moe_C_stable_libtorch")))
+
+
+@pytest.mark.xfail(strict=True, reason="in the set `vllm` the check `imports` of the same process was there before")
+def test_libraries_that_another_check_loaded_are_asked_too(torch, tmp_path):
+    assert plan.checks_of("vllm", "vllm", {})[0] == "imports"
+    torch.brings = {"_moe_C": {ROUTER: ("CUDA",)}}
+    torch.load("_moe_C")
+    assert native.check_native(context(tmp_path, **compiled("_moe_C"))).evidence["operators"] == {ROUTER: ["CUDA"]}
+
+
+@pytest.mark.xfail(strict=True, reason="a library that is linked from one empty file has no PyInit_…")
+def test_a_target_that_is_left_off_is_not_loaded(torch, tmp_path):
+    torch.brings = {"_C": {"_C::f": ("CUDA",)}}
+    left_off = [{"target": "_vllm_fa3_C", "reason": "has code for 9.0 only"}, {"part": "rust/", "reason": "unused"}]
+    outcome = native.check_native(context(tmp_path, **compiled("_C", "_vllm_fa3_C", left_off=left_off)))
+    assert list(outcome.evidence["loaded"]) == ["_C"]
+
+
+# --- with the real torch -------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from checks import native
+from checks.events import Context, Failed
+import torch
+
+def ask(key):
+    library = torch.library.Library("_moe_C", "DEF")
+
+    def load(target):
+        for name in ("topk_softplus_sqrt", "other", "bare"):
+            library.define(f"{name}(Tensor x) -> Tensor")
+        library.impl("other", lambda x: x, "CompositeExplicitAutograd")
+        library.impl("topk_softplus_sqrt", lambda x: x, key)
+        return target
+
+    native._load = load
+    manifest = {"native": {"targets": ["_moe_C"], "complete": True, "left_off": []}}
+    try:
+        outcome = native.check_native(Context(manifest=manifest, scratch=pathlib.Path()))
+        return {"operators": outcome.evidence["operators"], "findings": outcome.findings}
+    except Failed as error:
+        return {"operators": error.evidence["operators"], "failed": str(error)}
+    finally:
+        library._destroy()
+
+print(json.dumps([ask(key) for key in ("CPU", "CUDA")]))
+"""
+
+
+def test_the_real_torch_tells_of_kernels_for_cuda_where_it_was_built_without():
+    done = subprocess.run([releases.python(), "-c", SCRIPT, IMAGE], capture_output=True, text=True, check=True)
+    without, with_cuda = json.loads(done.stdout.splitlines()[-1])
+    others = {"_moe_C::bare": [], "_moe_C::other": ["CompositeExplicitAutograd"]}
+    assert without == {"operators": {**others, ROUTER: []}, "failed": f"{ROUTER} has no kernel for CUDA"}
+    assert with_cuda == {
+        "operators": {**others, ROUTER: ["CUDA"]},
+        "findings": ["_moe_C::bare is registered without a kernel"],
+    }
