@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,8 +136,8 @@ def build(
 def _show(line: str, titles: dict[str, str]) -> None:
     if match := VERTEX.match(line):
         titles[match[1]] = f"[{match[2]}] {match[3]}"
-    elif match := LANE.match(line):
-        _show_fact(json.loads(match[1]))
+    elif fact := _fact(line):
+        _show_fact(fact)
     elif match := DONE.match(line):
         title = titles.pop(match[1], "")
         if title and match[3] and float(match[3]) >= SLOW_SECONDS:
@@ -158,9 +159,16 @@ def facts(log: Path) -> dict[str, object]:
     """What a compiling step told in a build's log, by its name; empty where it did not run."""
     found: dict[str, object] = {}
     for line in log.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        if match := LANE.match(line):
-            found |= json.loads(match[1])
+        found |= _fact(line)
     return found
+
+
+def _fact(line: str) -> dict[str, object]:
+    """What a line tells; nothing where it only looks like that: a project's own programs print what they like."""
+    if match := LANE.match(line):
+        with suppress(ValueError):
+            return dict(json.loads(match[1]))
+    return {}
 
 
 def _failure(log: Path) -> ImageBuildError | SpaceError:

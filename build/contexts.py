@@ -60,7 +60,7 @@ def _put(target: Path, content: bytes | Path) -> None:
     try:
         os.link(content, target)
     except OSError:
-        shutil.copyfile(content, target)
+        shutil.copy(content, target)
 
 
 def _drop_empty(folder: Path) -> None:

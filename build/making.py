@@ -34,4 +34,6 @@ def image(
     except ImageBuildError as error:
         assemble.verify(job)
         fault = nativereport.fault(buildx.facts(request.log), str(request.log))
-        raise fault or error from error
+        if fault is not None:
+            raise fault from error
+        raise

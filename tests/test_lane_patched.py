@@ -128,10 +128,12 @@ def handed(tmp_path):
 def test_changed_requirements_are_handed_over_in_the_wheel_s_own_words(handed):
     change = RequirementChange(before="markupsafe>=2.0", after="markupsafe==3.0.2")
     edit = ("MarkupSafe (>=2.0)", "markupsafe==3.0.2")
-    assert handed(FILE, READ, requires=(change,)) == {"jinja2": {"paths": ["jinja2/x.py"], "requires": (edit,)}}
-    assert handed(READ, requires=(change,)) == {"jinja2": {"paths": [], "requires": (edit,)}}
+    assert handed(FILE, READ, requires=(change,)) == {
+        "jinja2": {"paths": ["jinja2/x.py"], "requires": (edit,), "compiled": False}
+    }
+    assert handed(READ, requires=(change,)) == {"jinja2": {"paths": [], "requires": (edit,), "compiled": False}}
 
 
 def test_a_requirement_file_with_another_comment_changes_nothing(handed):
     assert handed(READ) == {}
-    assert handed(FILE) == {"jinja2": {"paths": ["jinja2/x.py"], "requires": ()}}
+    assert handed(FILE) == {"jinja2": {"paths": ["jinja2/x.py"], "requires": (), "compiled": False}}

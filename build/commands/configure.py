@@ -24,7 +24,7 @@ from build import (
     units,
 )
 from build.console import say, step
-from build.errors import InconsistentLockError, LockError, UsageError
+from build.errors import InconsistentLockError, LockError, NewerLockError, UsageError
 from build.models import Settings
 from build.settings import add_target_argument
 from build.units import Units
@@ -89,8 +89,8 @@ def stored_list(settings: Settings, target: str, *, rewrite: bool) -> Units | No
     """The stored list; None where there is none, or it is to be written over and cannot be read."""
     try:
         return units.read(settings.repo, target)
-    except LockError:
-        if rewrite:
+    except LockError as error:
+        if rewrite and not isinstance(error, NewerLockError):
             return None
         raise
 

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         fetch_step(job),
         root_step(job, "tools root", job.tools),
         root_step(job, "builder root", job.builder),
+        *([root_step(job, "compile root", job.compiler)] if job.compilers else []),
         rootfs_step(job),
         *(checkout_step(job, component.name) for component in job.lock.components),
         patch_step(job),
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def fetch_step(job: steps.Job) -> Step:
     """The files that the store lacks."""
-    items = (*steps.python_files(job), *job.tools.debs, *job.builder.debs, *job.rootfs.debs)
+    items = steps.all_files(job)
     lacking = steps.missing_files(job)
     total = sum(item.size for item in lacking)
     why = (

@@ -23,7 +23,7 @@ def main(folder: Path, python: str) -> None:
         for name in names:
             source = Path(parent, name)
             target = site / source.relative_to(folder / "files")
-            if target.exists():
+            if os.path.lexists(target):
                 raise SystemExit(f"{target} is there already, from a wheel")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

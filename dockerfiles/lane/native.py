@@ -71,7 +71,10 @@ def main(folder: Path, python: str, what: str, objects: Sequence[str]) -> None:
     tell("cache", cache_figures(env))
     tell("ninja-log", (BUILD / ".ninja_log").read_text(encoding="utf-8"))
     for target in plan["targets"]:
+        before = files_below(OUT / "files")
         run([CMAKE / "bin" / "cmake", "--install", BUILD, "--prefix", OUT / "files", "--component", target], env)
+        if files_below(OUT / "files") == before:
+            raise SystemExit(f"{target} installs nothing: it has no component of that name")
     figures = {path: examine(OUT / "files" / path) for path in files_below(OUT / "files")}
     tell("libraries", figures)
     (OUT / "native.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -254,6 +257,10 @@ def configure(plan: Mapping[str, Any], chosen: jobs.Jobs, env: Mapping[str, str]
         first = next((number for number, line in enumerate(said) if line.startswith("CMake Error")), len(said) - TAIL)
         tell("unconfigured", said[max(0, first) :][:TAIL])
         raise SystemExit(f"cmake ended with {process.returncode}")
+    if not (BUILD / "lane_applied").exists():
+        why = f"no project() is called {plan['project']} (native.project), so that no rule was applied"
+        tell("unconfigured", [why])
+        raise SystemExit(why)
 
 
 def compile_all(wanted: Sequence[str], chosen: jobs.Jobs, env: Mapping[str, str]) -> None:

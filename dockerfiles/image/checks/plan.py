@@ -27,6 +27,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "nvcc": ("tools", "toolchain", "check_nvcc"),
     "gpu-driver": ("tools", "gpu", "check_driver"),
     "gpu-kernel": ("tools", "gpu", "check_kernel"),
+    "native": ("vllm", "native", "check_native"),  # before anything loads vLLM's libraries
     "imports": ("vllm", "vllm_imports", "check_imports"),
     "platform": ("vllm", "vllm_imports", "check_platform"),
     "serve-parser": ("vllm", "vllm_imports", "check_serve_parser"),
@@ -34,7 +35,6 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "select-indexer": ("vllm", "vllm_selection", "check_indexer"),
     "select-mxfp4-moe": ("vllm", "vllm_selection", "check_mxfp4_moe"),
     "select-router": ("vllm", "vllm_router", "check_router"),
-    "native": ("vllm", "native", "check_native"),
     "gpu-torch": ("vllm", "gpu", "check_torch"),
     "gpu-router": ("vllm", "behaviour", "check_gpu_router"),
     "gpu-hygiene": ("vllm", "behaviour", "check_gpu_hygiene"),
