@@ -29,7 +29,7 @@ def incomplete(lock: Lock) -> Iterator[str]:
     if not lock.wheels:
         yield "no wheel is locked"
     archives = [item.archive for item in lock.components if item.archive is not None]
-    yield from _artifacts((*lock.tools, *lock.wheels, *archives))
+    yield from _artifacts((*lock.tools, *lock.wheels, *archives, *_native(lock)))
     left_open = {item.what for item in lock.unresolved}
     for item in lock.components:
         if item.archive is None and item.git is None and f"components.{item.name}.git" not in left_open:
@@ -42,6 +42,11 @@ def incomplete(lock: Lock) -> Iterator[str]:
     for patch in lock.patches:
         if not SHA256.fullmatch(patch.sha256):
             yield f"patch {patch.component}/{patch.file}: no sha256"
+
+
+def _native(lock: Lock) -> tuple[Artifact, ...]:
+    native = lock.native
+    return (*native.tools, *native.hosts, *(item.wheel for item in native.substitutes)) if native is not None else ()
 
 
 def incomplete_debs(debset: DebSet) -> Iterator[str]:
@@ -138,6 +143,21 @@ def differing_python(lock: Lock, image: DebSet, builders: Sequence[DebSet]) -> I
         for arch, version in versions.items():
             if version != wanted:
                 yield f"{name} is {version} in the builder root for {arch}, and {wanted} in the root {image.root}"
+
+
+def differing_compilers(lock: Lock, image: DebSet, compilers: Sequence[DebSet]) -> Iterator[str]:
+    """Compilers of a machine that are not of the image's compilers' version: both are to make the same bytes."""
+    for name in ("g++-14", "binutils"):
+        wanted = _version(image, name)
+        for debset in compilers:
+            cross = _version(debset, f"{name}-aarch64-linux-gnu") or _version(debset, name)
+            if re.sub(r"cross\d+$", "", cross) != wanted:
+                found = cross or "not there"
+                yield f"{name} is {found} in the compile root for {debset.arch}, and {wanted} in the image"
+    versions = {wheel.name: wheel.version for wheel in lock.wheels}
+    for wheel in lock.native.hosts if lock.native is not None else ():
+        if versions.get(wheel.name) != wheel.version:
+            yield f"{wheel.name} is {wheel.version} for x86-64 machines, and {versions.get(wheel.name)} in the image"
 
 
 def _version(debset: DebSet, name: str) -> str:

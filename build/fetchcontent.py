@@ -89,17 +89,32 @@ def _of_file(data: bytes, name: str) -> Iterator[Declared]:
     for command in invocations:
         if command.name == "set" and len(command.arguments) > 1 and "PARENT_SCOPE" not in command.arguments:
             known[command.arguments[0]] = _expand(command.arguments[1], known)
-        if command.name in (*DECLARING, *FETCHING) and command.arguments:
-            words = [_expand(word, known) for word in command.arguments]
-            if url := _value(words, PLACES):
-                yield Declared(
-                    name=words[0].lower(),
-                    url=url,
-                    tag=_value(words, ("GIT_TAG", "URL_HASH", "SVN_REVISION", "HG_TAG", "CVS_TAG")),
-                    submodules=_submodules(words),
-                    file=name,
-                    line=command.line,
-                )
+        words = [_expand(word, known) for word in command.arguments]
+        if told := _otherwise(command.name, words):
+            yield Declared(name=told, url=" ".join(words[:6]), tag="", submodules=None, file=name, line=command.line)
+        if command.name in (*DECLARING, *FETCHING) and command.arguments and (url := _value(words, PLACES)):
+            yield Declared(
+                name=words[0].lower(),
+                url=url,
+                tag=_value(words, ("GIT_TAG", "URL_HASH", "SVN_REVISION", "HG_TAG", "CVS_TAG")),
+                submodules=_submodules(words),
+                file=name,
+                line=command.line,
+            )
+
+
+def _otherwise(command: str, words: Sequence[str]) -> str:
+    """A name for what fetches by other means, or says its place in a way that cannot be read; empty for all else."""
+    if command == "file" and words and words[0] in ("DOWNLOAD", "UPLOAD"):
+        return f"file-{words[0].lower()}"
+    if command == "execute_process" and {"COMMAND"} & set(words):
+        for at in (number + 1 for number, word in enumerate(words[:-1]) if word == "COMMAND"):
+            program = words[at].rsplit("/", 1)[-1].lower()
+            if program in ("curl", "wget") or (program == "git" and {"clone", "fetch", "pull"} & set(words[at:])):
+                return f"execute-{program}"
+    if command == "fetchcontent_declare" and "SOURCE_DIR" not in words and not _value(words, PLACES):
+        return words[0].lower() if words else "fetchcontent"
+    return ""
 
 
 def _value(words: Sequence[str], keywords: Sequence[str]) -> str:

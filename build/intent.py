@@ -167,6 +167,8 @@ def _native_faults(intent: Intent, target: TargetIntent) -> list[str]:
         faults.append(f"native.component: there is no component '{native.component}'")
     elif native.origin == "git" and not target.components[native.component].git:
         faults.append(f"native.origin: the component '{native.component}' names no git remote")
+    if native.origin == "git" and not native.complete:
+        faults.append("native: a commit is compiled as it is; substitutes and stubs are for release archives")
     named = [*target.externals, *native.substitutes, *native.stubs, *native.unused]
     faults += [f"native: '{name}' is accounted for twice" for name in sorted({n for n in named if named.count(n) > 1})]
     faults += [

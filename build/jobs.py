@@ -68,6 +68,8 @@ def plan(memory: Memory, cores: int, *, heavy: bool, wished: int = 0) -> Jobs:
     if room < least:
         raise NoRoomError(f"one compiler takes up to {_gib(least)} and {_gib(max(room, 0))} may be used: {seen}")
     ordinary = max(1, min(cores, int(room // ORDINARY)))
+    while heavy and ordinary > 1 and HEAVY + BESIDE * (ordinary - 1) > room:
+        ordinary -= 1  # one heavy file at least is compiled at a time, and what runs beside it has to fit too
     beside = max(1, min(ordinary, int((room - BESIDE * ordinary) // (HEAVY - BESIDE)))) if heavy else 0
     bound = f"{cores} cores" if ordinary == cores else f"{_gib(ORDINARY)} a job"
     return Jobs(ordinary=ordinary, heavy=beside, reason=f"{seen}; {bound}")

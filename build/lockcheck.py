@@ -40,6 +40,7 @@ def findings(settings: Settings, job: steps.Job) -> Iterator[str]:
         *lock_findings(job.lock, requires, job.target),
         *consistency.unsuitable_rootfs(job.lock, job.rootfs),
         *(consistency.differing_python(job.lock, job.rootfs, job.builders) if job.target.bytecode else ()),
+        *consistency.differing_compilers(job.lock, job.rootfs, job.compilers),
         *_uv(job),
         *_behaviours(job),
         *_dockerfile(job),

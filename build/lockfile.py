@@ -119,6 +119,8 @@ def _native(table: Mapping[str, Any]) -> Native:
         requires=tuple(table["requires"]),
         tools=tuple(Wheel(**row) for row in table["tools"]),
         hosts=tuple(Wheel(**row) for row in table["hosts"]),
+        tools_tree=table["tools-tree"],
+        hosts_tree=table["hosts-tree"],
         fetched=tuple(Fetched(**row) for row in table["fetched"]),
         substitutes=tuple(
             Substitute(name=name, path=row["path"], tree=row["tree"], wheel=Wheel(**row["wheel"]))
@@ -196,6 +198,8 @@ def _native_table(native: Native) -> dict[str, Any]:
         "requires": list(native.requires),
         "tools": _rows(native.tools, FILE_KEYS),
         "hosts": _rows(native.hosts, FILE_KEYS),
+        "tools-tree": native.tools_tree,
+        "hosts-tree": native.hosts_tree,
         "fetched": _rows(native.fetched, ("name", "url", "tag")),
     }
     if native.substitutes:

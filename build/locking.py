@@ -256,7 +256,8 @@ def measure(settings: Settings, target: TargetIntent, lock: Lock) -> Made:
     roots = nativelock.asked(target, lock)
     differing: list[str] = []
     for item in lock.components:
-        if not item.requirement_files or item.archive is None or item.distribution not in found:
+        somewhere = item.archive is not None or item.git is not None
+        if not item.requirement_files or not somewhere or item.distribution not in found:
             continue
         stated = requirementfiles.read(sourcetree.ensure(settings, item), item.requirement_files)
         differing += requirements.differences(stated, found[item.distribution].requires, environment)

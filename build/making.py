@@ -32,8 +32,8 @@ def image(
     try:
         return buildx.build(buildx_argv, env, request, verbose=job.settings.verbose)
     except ImageBuildError as error:
-        assemble.verify(job)
         fault = nativereport.fault(buildx.facts(request.log), str(request.log))
         if fault is not None:
             raise fault from error
+        assemble.verify(job)
         raise

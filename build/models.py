@@ -130,7 +130,8 @@ class Native:
 
     ``component``: whose sources are compiled. ``sources``: which of them, as prefixes. ``requires``: what the wheel of
     its Python files says that it requires. ``tools``: wheels of what the build runs, for the image's architecture.
-    ``hosts``: the same of compilers for x86-64 machines. ``fetched``: what its files would fetch, all accounted for.
+    ``hosts``: the same of compilers for x86-64 machines. ``tools_tree``, ``hosts_tree``: git's ids of what they hold,
+    unpacked. ``fetched``: what its files would fetch, all accounted for.
     """
 
     component: str
@@ -138,6 +139,8 @@ class Native:
     requires: tuple[str, ...]
     tools: tuple[Wheel, ...]
     hosts: tuple[Wheel, ...]
+    tools_tree: str = ""
+    hosts_tree: str = ""
     fetched: tuple[Fetched, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
 

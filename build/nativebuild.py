@@ -1,7 +1,7 @@
 """What BuildKit gets for a native build: sources, what CMake would fetch, tools, the plan that the step reads.
 
-Composes. All of it is verified: trees by git's id in the lock, patched files by their hashes; wheels too, when they are
-unpacked.
+Composes. All of it is verified each time: trees and what was unpacked of wheels by git's id in the lock, patched files
+by their hashes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from build.tables import NativeIntent
 BASE = "torch"  # the layer that native code is compiled on
 MULTIARCH = "x86_64-linux-gnu"
 PROGRAMS = ("g++-{gcc}", "gcc-{gcc}", "as", "ld.bfd")  # of aarch64-linux-gnu-…, by the names of a native machine
+CUDA_COMPILERS = ("nvidia-cuda-crt", "nvidia-cuda-nvcc", "nvidia-nvvm")  # what is in them decides what nvcc makes
 JOBS = Path(__file__).with_name("jobs.py")  # runs in the step as it is
 
 
@@ -52,7 +53,8 @@ def page(job: steps.Job) -> NativePage | None:
         ),
         *(f"from=native-host,source=nvidia/cu13/{path},target={home}/{path}" for path in ("bin", "nvvm/bin")),
     ]
-    compilers = sorted(deb.sha256 for root in job.compilers for deb in root.debs)
+    debs = sorted(deb.sha256 for root in (*job.compilers, job.rootfs) for deb in root.debs)
+    cuda = [wheel.sha256 for wheel in (*locked.hosts, *job.lock.wheels) if wheel.name in CUDA_COMPILERS]
     return NativePage(
         targets=native.targets,
         base=BASE,
@@ -61,7 +63,7 @@ def page(job: steps.Job) -> NativePage | None:
             *(f"from=dep-{name},target=/mnt/deps/{name}" for name in external_names(job)),
         ),
         cross=tuple(cross),
-        cache=f"ccache-{digest([compilers, [wheel.sha256 for wheel in locked.hosts]])[:16]}",
+        cache=f"ccache-{digest([debs, cuda])[:16]}",
     )
 
 
@@ -152,11 +154,13 @@ def named(job: steps.Job, root: Path) -> list[tuple[str, Path]]:
     _, locked = parts(job)
     settings = job.settings
     contexts.sync(root / "native-source", source(job))
-    found = [
-        ("native-source", root / "native-source"),
-        ("native-tools", wheeltree.ensure(settings, locked.tools)),
-        ("native-host", wheeltree.ensure(settings, locked.hosts) if is_cross(job) else root / "native-source"),
-    ]
+    tools = wheeltree.ensure(settings, locked.tools)
+    _demand_tree("what CMake's wheels hold", locked.tools_tree, treehash.tree_id(tools))
+    hosts = root / "native-source"  # stands there, and no stage of this machine takes it
+    if is_cross(job):
+        hosts = wheeltree.ensure(settings, locked.hosts)
+        _demand_tree("what the wheels of CUDA's compilers hold", locked.hosts_tree, treehash.tree_id(hosts))
+    found = [("native-source", root / "native-source"), ("native-tools", tools), ("native-host", hosts)]
     found += [(f"dep-{item.name}", _external(job, item.name, item.source)) for item in job.lock.externals]
     for item in locked.substitutes:
         folder = wheeltree.ensure(settings, [item.wheel], item.path)

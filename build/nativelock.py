@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,13 +67,17 @@ def draft(settings: Settings, target: TargetIntent, requires: Sequence[str]) -> 
     image = index.Environment(platform=target.platform, python=target.python)
     host = steps.builder_environment(X86, target.python)
     substitutes = {name: _wheel(table.wheel, image) for name, table in native.substitutes.items()}
-    steps.fetch_python(settings, tuple(substitutes.values()), [image])
+    tools = tuple(_locked(item) for item in index.resolve(native.requirements, (), image))
+    hosts = tuple(_locked(item) for item in _compilers(target, host))
+    steps.fetch_python(settings, (*substitutes.values(), *tools, *hosts), [image, host])
     return Native(
         component=native.component,
         sources=native.sources,
         requires=tuple(requires) or target.requirements,
-        tools=tuple(_locked(item) for item in index.resolve(native.requirements, (), image)),
-        hosts=tuple(_locked(item) for item in _compilers(target, host)),
+        tools=tools,
+        hosts=hosts,
+        tools_tree=treehash.tree_id(wheeltree.ensure(settings, tools)),
+        hosts_tree=treehash.tree_id(wheeltree.ensure(settings, hosts)),
         substitutes=tuple(
             Substitute(
                 name=name,
@@ -173,6 +178,8 @@ def account(settings: Settings, target: TargetIntent, lock: Lock, patches: serie
         ) from fault
     _demand(target, native, found)
     _demand_crates(native, tree)
+    if native.complete:
+        _demand_extensions(native, tree)
     rows = sorted({(item.name, item.url, item.tag) for item in found})
     fetched = tuple(Fetched(name=name, url=url, tag=tag) for name, url, tag in rows)
     return replace(lock, native=replace(lock.native, fetched=fetched))
@@ -216,4 +223,18 @@ def _demand_crates(native: NativeIntent, tree: Path) -> None:
             f"{native.component} has parts in Rust that its target does not speak of: {', '.join(unknown)}",
             why="this build compiles no Rust",
             todo="say in a table `native.left-off` of the target, with `part` and `reason`, why it can do without",
+        )
+
+
+def _demand_extensions(native: NativeIntent, tree: Path) -> None:
+    """What the project's own build makes by CMake (``CMakeExtension`` in its setup.py) is made here or left off."""
+    setup = tree / "setup.py"
+    text = setup.read_text(encoding="utf-8", errors="replace") if setup.is_file() else ""
+    made = {name.rpartition(".")[2] for name in re.findall(r"CMakeExtension\(\s*name=[\"']([\w.]+)", text)}
+    left = {item.target or item.part for item in native.left_off}
+    if unknown := sorted(made - left - set(native.targets)):
+        raise LockError(
+            f"{native.component}'s own build makes what its target does not: {', '.join(unknown)}",
+            why="setup.py names them as CMake's",
+            todo="add them to `native.targets`, or say in a table `native.left-off` why this image can do without",
         )

@@ -9,6 +9,7 @@ from typing import Any
 from build.errors import BuildError, CompileError, MemoryShortError, SpaceError
 
 Facts = Mapping[str, Any]
+KILLED = 137  # the exit status of a process that SIGKILL ended, as a shell gives it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def fault(facts: Facts, log: str) -> BuildError | None:
         )
     told = facts.get("fault")
     if told is None:
-        return None
+        return _killed(facts)
     lines = "\n       ".join([*told["lines"], f"to try it again, in the step: {told['command']}"])
     others = f" ({told['others']} more failed)" if told["others"] else ""
     if told["kind"] == "memory":
@@ -89,4 +90,15 @@ def fault(facts: Facts, log: str) -> BuildError | None:
         f"{told['file'] or 'ninja'} does not compile{others}",
         why=lines,
         todo=f"correct the patch or the target; the whole log is {log}",
+    )
+
+
+def _killed(facts: Facts) -> BuildError | None:
+    """The error of a step that was ended from outside while it compiled, as the OOM killer ends a whole container."""
+    if "jobs" not in facts or "compile" in facts or facts.get("exit") != KILLED:
+        return None
+    return MemoryShortError(
+        "the step that compiles was killed, as the kernel does for lack of memory",
+        why=f"{facts['jobs']['ordinary']} compilers ran at once: {facts['jobs']['reason']}",
+        todo="run it again with fewer --jobs; what was compiled is in the compile cache",
     )

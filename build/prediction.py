@@ -63,6 +63,7 @@ def predict(
     tasks = [(seconds, unit in heavy) for seconds, unit in took]
     wall = overhead_seconds + schedule(tasks, ordinary_jobs=ordinary_jobs, heavy_jobs=heavy_jobs)
     seconds, unit = max(took, key=lambda item: item[0])
+    pool = f", {heavy_jobs} of the {len(heavy)} that may be heavy" if heavy else ""
     measured = sum(costs.cost_of(unit).measured for unit in units)
     return Prediction(
         cpu_seconds=sum(seconds for seconds, _ in took),
@@ -71,9 +72,8 @@ def predict(
         high=wall * (1 + UNCERTAIN),
         longest=(unit, seconds),
         core_factor=core_factor,
-        basis=f"{len(units)} files, {measured} of classes of which some were measured; {ordinary_jobs} jobs, "
-        f"{heavy_jobs} of them for the {len(heavy)} files of the pool `heavy`; cores taken to be {core_factor:.2f} "
-        f"times as fast as the measuring machine's; ±{UNCERTAIN:.0%}",
+        basis=f"{len(units)} files, {measured} of classes of which some were measured; {ordinary_jobs} at once{pool}; "
+        f"cores taken to be {core_factor:.2f} times as fast as the measuring machine's; ±{UNCERTAIN:.0%}",
     )
 
 

@@ -242,11 +242,19 @@ def labels(job: Job, chain: str) -> dict[str, str]:
     }
 
 
+def labelled(version: str, local: str) -> str:
+    """The version of a patched distribution, as ``dockerfiles/lane/patched.py`` writes it.
+
+    >>> labelled("0.22.0", "spark"), labelled("0.21.1rc1.dev363+g27fd665bd", "spark")
+    ('0.22.0+spark', '0.21.1rc1.dev363+g27fd665bd.spark')
+    """
+    return f"{version}{'.' if '+' in version else '+'}{local}"
+
+
 def manifest(job: Job, *, chain: str) -> dict[str, object]:
     """What the image knows of itself: ``/opt/spark/manifest.json``, read by its own checks."""
     native = {"native": nativebuild.told(job)} if job.target.native is not None else {}
     changed = set(patched_distributions(job))
-    local = f"+{job.target.local_version}"
     return {
         "schema": 1,
         "target": job.name,
@@ -256,7 +264,11 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
         "python": job.lock.python,
         "smoke": job.target.smoke,
         "wheels": [
-            {"name": w.name, "version": w.version + (local if w.name in changed else "")} for w in job.lock.wheels
+            {
+                "name": w.name,
+                "version": labelled(w.version, job.target.local_version) if w.name in changed else w.version,
+            }
+            for w in job.lock.wheels
         ],
         "patches": [
             {

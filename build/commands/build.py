@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--record", action="store_true", help="note what it gave in lock/results/, to compare with")
     parser.add_argument("--expect", action="store_true", help="fail unless it is the image that lock/results/ holds")
-    parser.add_argument("--no-cache", action="store_true", help="let BuildKit reuse nothing")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="let BuildKit reuse nothing (the compile cache: --cold)"
+    )
     source = parser.add_argument_group("targets of the source lane")
     source.add_argument(
         "--jobs",
@@ -96,7 +98,12 @@ def tell_compiled(job: steps.Job, request: buildx.Request) -> None:
         return
     found = nativereport.figures(buildx.facts(request.log))
     if found is None:
-        say("nothing was to be compiled: BuildKit has the libraries of these sources")
+        ran = "jobs" in buildx.facts(request.log)
+        say(
+            f"the step that compiles told no figures: {request.log}"
+            if ran
+            else "nothing was to be compiled: BuildKit has the libraries of these sources"
+        )
         return
     for line in (found.line, *nativeplan.compared(job, found)):
         say(line)

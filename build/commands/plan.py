@@ -120,7 +120,7 @@ def compile_steps(job: steps.Job, chain: str) -> list[Step]:
         expected = nativeplan.here(listed)
     except NoRoomError as error:
         return [Step(name="compile", id=name, todo=True, why=f"it cannot, here: {error}")]
-    why = f"{len(listed)} files by {nativebuild.by_whom(job)}, unless a cache has them; {expected.basis}"
+    why = f"by {nativebuild.by_whom(job)}, unless a cache has it; {expected.basis}"
     return [Step(name="compile", id=name, todo=True, why=why, seconds=expected.seconds)]
 
 

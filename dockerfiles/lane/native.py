@@ -209,10 +209,12 @@ def environment(plan: Mapping[str, Any], site: Path, asked: Mapping[str, Any]) -
         "CXX": COMPILER.format("g++", plan["gcc"]),
         "CUDAHOSTCXX": COMPILER.format("g++", plan["gcc"]),
         "CXXFLAGS": f"-ffile-prefix-map={TREE}=.",
+        "SOURCE_DATE_EPOCH": os.environ["LAYER_TIME"],  # what GCC takes for the date of a build
         "NVCC_APPEND_FLAGS": "-objtemp",  # names of temporary files after the object, not after a process id
         "TORCH_CUDA_ARCH_LIST": plan["architectures"],
         "VLLM_TARGET_DEVICE": "cuda",
         "CCACHE_DIR": os.fspath(CCACHE),
+        "CCACHE_CONFIGPATH": os.fspath(TREE / "ccache.conf"),  # is not there: nothing but what is said here counts
         "CCACHE_COMPILERCHECK": "content",
         "CCACHE_MAXSIZE": "10G",
         "CCACHE_STATSLOG": os.fspath(TREE / "ccache.log"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from .events import Context, Failed, Outcome, listed
 
@@ -16,6 +17,7 @@ DEVICE_CODE = {190: "CUDA", 247: "BPF"}  # not run by the CPU
 NAMES = {3: "i386", 40: "ARM", 62: "x86-64", 183: "AArch64", 190: "CUDA", 243: "RISC-V", 247: "BPF"}
 HEADER = 20
 PT_LOAD, PT_DYNAMIC, DT_NEEDED, DT_STRTAB, DT_STRSZ = 1, 2, 1, 5, 10
+DT_RPATH, DT_RUNPATH = 15, 29
 
 
 def machine(head: bytes) -> int | None:
@@ -43,29 +45,39 @@ def regular_files(root: str) -> Iterator[str]:
                 yield entry.path
 
 
+def dynamic(path: str) -> list[tuple[int, int]]:
+    """The entries (tag, value) of a 64-bit little-endian ELF file's dynamic section (PT_DYNAMIC); none of others."""
+    with open(path, "rb") as stream:
+        found: list[tuple[int, int]] = []
+        for kind, _, offset, _, _, length, *_ in _headers(stream):
+            if kind == PT_DYNAMIC:
+                stream.seek(offset)
+                found = [*struct.iter_unpack("<QQ", stream.read(length - length % 16))]
+        return found
+
+
+def _headers(stream: BinaryIO) -> list[tuple[int, ...]]:
+    head = stream.read(64)
+    if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01" or machine(head) in DEVICE_CODE:
+        return []
+    start, size, count = (*struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54))
+    stream.seek(start)
+    table = stream.read(size * count)
+    return [struct.unpack_from("<II6Q", table, size * number) for number in range(count)]
+
+
 def needed(path: str) -> list[str]:
     """The names of the libraries that a 64-bit little-endian ELF file asks its loader for (DT_NEEDED); none of others.
 
     Names are found through the program headers (PT_DYNAMIC, PT_LOAD), which a loader needs and strip leaves alone.
     """
+    entries = dynamic(path)
+    names = [value for tag, value in entries if tag == DT_NEEDED]
+    address = next((value for tag, value in entries if tag == DT_STRTAB), 0)
+    length = next((value for tag, value in entries if tag == DT_STRSZ), 0)
     with open(path, "rb") as stream:
-        head = stream.read(64)
-        if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01" or machine(head) in DEVICE_CODE:
-            return []
-        start, size, count = (*struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54))
-        stream.seek(start)
-        table = stream.read(size * count)
-        headers = [struct.unpack_from("<II6Q", table, size * number) for number in range(count)]
-        dynamic: list[tuple[int, int]] = []
-        for kind, _, offset, _, _, length, *_ in headers:
-            if kind == PT_DYNAMIC:
-                stream.seek(offset)
-                dynamic = [*struct.iter_unpack("<QQ", stream.read(length - length % 16))]
-        names = [value for tag, value in dynamic if tag == DT_NEEDED]
-        address = next((value for tag, value in dynamic if tag == DT_STRTAB), 0)
-        length = next((value for tag, value in dynamic if tag == DT_STRSZ), 0)
-        for kind, _, offset, at, _, filled, *_ in headers:
-            if names and kind == PT_LOAD and at <= address < at + filled:
+        for kind, _, offset, at, _, filled, *_ in _headers(stream) if names else ():
+            if kind == PT_LOAD and at <= address < at + filled:
                 stream.seek(offset + address - at)
                 strings = stream.read(length)
                 return [strings[name : strings.index(b"\0", name)].decode() for name in names]

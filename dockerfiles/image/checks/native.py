@@ -10,6 +10,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from .elf import DT_RPATH, DT_RUNPATH, dynamic
 from .events import Context, Failed, Outcome, Skipped
 
 COMPILED = Path("/opt/spark/compiled.json")
@@ -35,6 +36,7 @@ def check_native(context: Context) -> Outcome:
     kernels = {name: [key for key in KEYS if _has(name, key)] for name in new}
     bare = [name for name, keys in kernels.items() if not keys]
     findings = [f"{name} is registered without a kernel" for name in bare]
+    findings += [f"{path} has a run path, to where it was made" for path in _with_run_path()]
     namespace = ROUTER.split("::", maxsplit=1)[0]
     has_router = namespace in loaded or any(name.startswith(f"{namespace}::") for name in new)
     if has_router and "CUDA" not in kernels.get(ROUTER, ()):
@@ -45,6 +47,13 @@ def check_native(context: Context) -> Outcome:
 def _compiled() -> list[str]:
     """What the build made, below site-packages, by ``compiled.py``; some of CMake's targets are Python files."""
     return list(json.loads(COMPILED.read_text(encoding="utf-8")))
+
+
+def _with_run_path() -> list[str]:
+    """The compiled libraries that name folders to look for others in (DT_RPATH, DT_RUNPATH)."""
+    site = sysconfig.get_path("purelib")
+    paths = [path for path in _compiled() if path.endswith(".so") and os.path.exists(os.path.join(site, path))]
+    return [path for path in paths if {DT_RPATH, DT_RUNPATH} & {tag for tag, _ in dynamic(os.path.join(site, path))}]
 
 
 def _operators() -> list[str]:
