@@ -33,11 +33,13 @@ class Figures:
     def line(self) -> str:
         """In one line, for people."""
         files = self.hits + self.misses
-        cached = f"{self.hits} of {files}" if self.hits else f"none of {files}"
+        cached = (
+            f"{self.hits or 'none'} of {files} files out of the compile cache" if files else "without the compile cache"
+        )
         took = (
             f"compiled in {self.compile_seconds:.0f} s ({self.cpu_seconds:.0f} processor seconds, {self.jobs} at once)"
         )
-        return f"{took}, configured in {self.configure_seconds:.0f} s; {cached} files out of the compile cache"
+        return f"{took}, configured in {self.configure_seconds:.0f} s; {cached}"
 
 
 def figures(facts: Facts) -> Figures | None:

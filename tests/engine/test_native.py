@@ -111,7 +111,7 @@ def test_compiled_from_nothing_it_is_the_same_image(built):
     assert done.status == 0, done.err
     assert json.loads(done.out)["digest"] == built["digest"]
     assert told()["network"] == "none"
-    assert told()["cache"] == {"hits": 0, "misses": FILES}
+    assert told()["cache"] == {"hits": 0, "misses": 0, "off": True}
 
 
 def test_a_patch_of_python_files_compiles_nothing(built, clone):
@@ -161,10 +161,14 @@ def test_a_hook_that_finds_nothing_to_leave_out_is_an_error(built, clone):
     assert "no source of _moe_C matches gone/" in done.err
 
 
-def test_a_killed_build_goes_on_from_the_compile_cache(built):
+def test_a_killed_build_goes_on_from_the_compile_cache(built, clone):
+    line = "#pragma once\n"
+    patched(
+        clone, "csrc/moe/moe_ops.h", lambda text: text.replace(line, f"{line}\nextern int of_{time.time_ns()};\n", 1)
+    )
     with subprocess.Popen(
-        [sys.executable, "-m", "build", "build", "--target", TARGET, "--cold"],
-        cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [sys.executable, "-m", "build", "build", "--target", TARGET],
+        cwd=clone, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as running:  # fmt: skip
         for line in running.stderr:
             if " of 13 after " in line and not line.strip().startswith(("0 ", "1 ", "2 ")):
@@ -172,10 +176,9 @@ def test_a_killed_build_goes_on_from_the_compile_cache(built):
                 break
         running.stderr.read()
     time.sleep(5)  # BuildKit ends the step when its client is gone
-    done = verb("build", "--target", TARGET, "--no-cache", "--expect", "--json")
+    done = verb("build", "--target", TARGET, repo=clone)
     assert done.status == 0, done.err
-    assert json.loads(done.out)["digest"] == built["digest"]
-    assert told()["cache"]["hits"] >= 3
+    assert 3 <= told()["cache"]["hits"] < FILES
 
 
 def test_the_images_own_compilers_make_the_same_objects(built, tmp_path):
