@@ -45,6 +45,16 @@ PATHS = (("src/", ""),)
 SOURCES = ("CMakeLists.txt", "cmake/", "csrc/")
 BETA = {"include/beta.h": b"#define BETA 1\n", "LICENSE": b"Do.\n"}
 REQUIREMENTS = ["torch==2.0", "cuda-toolkit[nvcc,nvvm]==13.0.2"]
+STAND_INS = """
+[targets.demo.native.substitutes.beta]
+wheel = "kit==1.0"
+path = "kit/beta"
+reason = "no git host in this test"
+
+[targets.demo.native.stubs.gamma]
+files = { "README" = "" }
+reason = "not compiled here"
+"""
 NATIVE = """
 [targets.demo.native]
 component = "app"
@@ -118,9 +128,12 @@ class World(lockkit.World):
                 index.add(name, "13.0.1", tags=f"py3-none-manylinux_2_17_{machine}")
         self.edit('requirements = ["app==1.0"]', f"requirements = {REQUIREMENTS}".replace("'", '"'))
         self.edit('lane = "wheel"\nsummary = "for', 'lane = "source"\nsummary = "for')
+        self.edit('series = "demo"\nrootfs = "tiny"', 'series = "demo"\nrootfs = "trixie"')  # where compilers are
         self.intent.write_text(self.intent.read_text() + NATIVE + f'git = "{at}/alpha"\ntag = "v4"\n')
         if origin == "git":
             self.edit('origin = "archive"', 'origin = "git"')
+            self.edit(STAND_INS, "")  # are for release archives
+            self.edit('onednn = "of the CPU build"', 'onednn = "of the CPU build"\nbeta = "unused"\ngamma = "unused"')
             self.name_commit(at, self.app.head)
 
     def copied(self, folder):

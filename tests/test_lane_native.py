@@ -339,7 +339,7 @@ def test_nothing_of_the_machine_reaches_the_compilers(lane, monkeypatch):
 def test_what_one_run_asks_for_is_seen_by_the_cache_alone(lane):
     plain = lane.environment(PLAN, lane.site, {})
     assert lane.environment(PLAN, lane.site, {"jobs": 7, "cold": False}) == plain
-    assert lane.environment(PLAN, lane.site, {"jobs": 7, "cold": True}) == {**plain, "CCACHE_RECACHE": "1"}
+    assert lane.environment(PLAN, lane.site, {"jobs": 7, "cold": True}) == {**plain, "CCACHE_DISABLE": "1"}
 
 
 # Of ccache 4.11.2, the compile root's: what one call of a compiler wrote to its statistics log.
@@ -363,8 +363,8 @@ BROKEN = "# b.cpp\ncompile_failed\ndirect_cache_miss\nlocal_storage_read_miss\np
 @pytest.mark.parametrize(
     ("log", "hits", "misses"),
     [
-        (MISS, 0, 1), (HIT, 1, 0), (LATER_HIT, 1, 0), (COLD, 0, 1), (BROKEN, 0, 0), ("", 0, 0), (None, 0, 0),
-        (MISS * 3 + HIT + LATER_HIT + BROKEN, 2, 3), (COLD * 2, 0, 2), ("# cache_miss\n# recache\n", 0, 0),
+        (MISS, 0, 1), (HIT, 1, 0), (LATER_HIT, 1, 0), (COLD, 0, 0), (BROKEN, 0, 0), ("", 0, 0), (None, 0, 0),
+        (MISS * 3 + HIT + LATER_HIT + BROKEN, 2, 3), (COLD * 2, 0, 0), ("# cache_miss\n# recache\n", 0, 0),
     ],
 )  # fmt: skip
 def test_what_the_cache_had_is_counted_a_file_once(lane, tmp_path, log, hits, misses):

@@ -350,7 +350,7 @@ def test_what_cannot_be_reached_is_left_open_by_name_and_filled_once_it_is(made,
             step(load(world))
         for what, text in wanted.items():
             assert f"{what}: {text}" in caught.value.why
-    assert world.trees() == {wheeltree.name([lock.native.substitutes[0].wheel], "kit/beta"), *archives(world)}
+    assert world.trees() == {wheeltree.name(lock.native.tools), wheeltree.name(lock.native.hosts), *archives(world)}
 
     world.reach(monkeypatch, world.srv.as_uri())
     assert "left open: nothing any more" in world.lock().out
