@@ -17,7 +17,7 @@ from build.proc import base_env, quote
 TAIL_LINES = 40
 VERTEX = re.compile(r"^#(\d+) \[([^\]]+)\] (.*)$")
 LANE = re.compile(r"^#\d+ [\d.]+ LANE (\{.*\})$")  # what dockerfiles/lane/native.py tells, a fact a line
-EXIT = re.compile(r"did not complete successfully: exit code: (\d+)$")
+EXIT = re.compile(r"did not complete successfully: (?:exit code: (\d+)|cannot allocate memory)$")
 DONE = re.compile(r"^#(\d+) (DONE ([\d.]+)s|CACHED)$")
 SLOW_SECONDS = 1.0
 
@@ -162,7 +162,7 @@ def facts(log: Path) -> dict[str, object]:
     for line in log.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         found |= _fact(line)
         if match := EXIT.search(line):
-            found["exit"] = int(match[1])
+            found["exit"] = int(match[1] or 137)
     return found
 
 

@@ -150,10 +150,9 @@ def differing_compilers(lock: Lock, image: DebSet, compilers: Sequence[DebSet]) 
     for name in ("g++-14", "binutils"):
         wanted = _version(image, name)
         for debset in compilers:
-            cross = _version(debset, f"{name}-aarch64-linux-gnu") or _version(debset, name)
+            cross = _version(debset, f"{name}-aarch64-linux-gnu")
             if re.sub(r"cross\d+$", "", cross) != wanted:
-                found = cross or "not there"
-                yield f"{name} is {found} in the compile root for {debset.arch}, and {wanted} in the image"
+                yield f"{name} is {cross} in the compile root for {debset.arch}, and {wanted} in the image"
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
     for wheel in lock.native.hosts if lock.native is not None else ():
         if versions.get(wheel.name) != wheel.version:

@@ -109,7 +109,7 @@ def _otherwise(command: str, words: Sequence[str]) -> str:
         return f"file-{words[0].lower()}"
     if command == "execute_process" and {"COMMAND"} & set(words):
         for at in (number + 1 for number, word in enumerate(words[:-1]) if word == "COMMAND"):
-            program = words[at].rsplit("/", 1)[-1].lower()
+            program = words[at].rsplit("/", 1)[-1].lower().replace("${git_executable}", "git")
             if program in ("curl", "wget") or (program == "git" and {"clone", "fetch", "pull"} & set(words[at:])):
                 return f"execute-{program}"
     if command == "fetchcontent_declare" and "SOURCE_DIR" not in words and not _value(words, PLACES):

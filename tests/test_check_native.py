@@ -7,6 +7,7 @@ What the libraries themselves do is asked inside images (tests/engine).
 
 import importlib.machinery
 import json
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -20,7 +21,7 @@ from tests.patches import releases
 IMAGE = Path(__file__).parents[1] / "dockerfiles" / "image"
 sys.path.insert(0, str(IMAGE))
 
-from checks import libraries, native, plan
+from checks import elf, libraries, native, plan
 from checks.events import Context, Failed, Skipped
 
 SAMPLE = (Path(__file__).parent / "data" / "two.fatbin").read_bytes()
@@ -279,3 +280,84 @@ def test_the_real_torch_tells_of_kernels_for_cuda_where_it_was_built_without():
         "operators": {**others, ROUTER: ["CUDA"]},
         "findings": ["_moe_C::bare is registered without a kernel"],
     }
+
+
+# --- run paths -----------------------------------------------------------------------------------------------------
+
+
+def library(*entries, names=()):
+    """A library with a dynamic section: entries (tag, value), and the names of others that it asks for."""
+    strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
+    at = [1 + sum(len(name) + 1 for name in names[:number]) for number in range(len(names))]
+    rows = [*((elf.DT_NEEDED, place) for place in at), *entries]
+    rows += [(elf.DT_STRTAB, 0x200), (elf.DT_STRSZ, len(strings)), (0, 0)]
+    section = b"".join(struct.pack("<QQ", *row) for row in rows)
+    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 3, 183, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0
+    )
+    load = struct.pack("<II6Q", elf.PT_LOAD, 4, 0, 0, 0, 0x400, 0x400, 1)
+    dynamic = struct.pack("<II6Q", elf.PT_DYNAMIC, 4, 0x280, 0x280, 0x280, len(section), len(section), 8)
+    return ((head + load + dynamic).ljust(0x200, b"\0") + strings).ljust(0x280, b"\0") + section
+
+
+RUNPATH, RPATH = (elf.DT_RUNPATH, 1), (elf.DT_RPATH, 1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "faulty"),
+    [((), False), ((RUNPATH,), True), ((RPATH,), True), ((RPATH, RUNPATH), True), (((14, 1),), False)],
+)
+def test_a_compiled_library_with_a_run_path_is_a_finding(torch, site, tmp_path, entries, faulty):
+    torch.brings = {"_C": {"_C::f": ("CUDA",)}}
+    (site / "vllm" / "_C.abi3.so").write_bytes(library(*entries, names=("libtorch.so", "libc.so.6")))
+    (site / "vllm" / "other.so").write_bytes(library(RUNPATH))  # of a wheel: not ours to judge
+    outcome = native.check_native(context(tmp_path, **compiled("_C")))
+    assert outcome.findings == (["vllm/_C.abi3.so has a run path, to where it was made"] if faulty else [])
+    assert elf.needed(str(site / "vllm" / "_C.abi3.so")) == ["libtorch.so", "libc.so.6"]
+
+
+def test_what_is_no_library_or_left_out_of_the_image_has_none(site, tmp_path, monkeypatch):
+    made = ["vllm/_C.abi3.so", "vllm/gone.so", "vllm/text.so", "vllm/tiny.so", "vllm/more.py"]
+    monkeypatch.setattr(native, "COMPILED", tmp_path / "compiled.json")
+    native.COMPILED.write_text(json.dumps(made))
+    for path in ("_C.abi3.so", "more.py"):
+        (site / "vllm" / path).write_bytes(library(RUNPATH))
+    (site / "vllm" / "text.so").write_bytes(b"INPUT(libx.so.1)\n" * 9)
+    (site / "vllm" / "tiny.so").write_bytes(b"\x7fELF")
+    assert native._with_run_path() == ["vllm/_C.abi3.so"]
+    assert elf.dynamic(str(site / "vllm" / "text.so")) == elf.dynamic(str(site / "vllm" / "tiny.so")) == []
+
+
+@pytest.mark.parametrize("head", [{4: 1}, {5: 2}, {18: 190}])
+def test_a_file_of_another_kind_has_no_dynamic_section(tmp_path, head):
+    """32 bits, big-endian, code for a GPU."""
+    data = bytearray(library(RUNPATH, names=("libc.so.6",)))
+    for place, value in head.items():
+        data[place] = value
+    (tmp_path / "x.so").write_bytes(data)
+    assert elf.dynamic(str(tmp_path / "x.so")) == elf.needed(str(tmp_path / "x.so")) == []
+
+
+@pytest.mark.programs("gcc")
+@pytest.mark.parametrize(
+    ("options", "tag"),
+    [
+        ((), None),
+        (("-Wl,-rpath,/build/deps", "-Wl,--enable-new-dtags"), elf.DT_RUNPATH),
+        (("-Wl,-rpath,$ORIGIN/..", "-Wl,--disable-new-dtags"), elf.DT_RPATH),
+    ],
+)
+def test_of_a_real_library(site, tmp_path, monkeypatch, options, tag):
+    """Linked from nothing, so that no header and no start file is needed; and without section headers, as by strip."""
+    (tmp_path / "x.c").write_text("int one(void) { return 1; }\n")
+    (tmp_path / "y.c").write_text("int one(void); int two(void) { return 2 * one(); }\n")
+    build = ["gcc", "-shared", "-fPIC", "-nostdlib", "-s"]
+    subprocess.run([*build, "-o", tmp_path / "libone.so", tmp_path / "x.c"], check=True)
+    place = site / "vllm" / "_C.abi3.so"
+    more = [tmp_path / "y.c", f"-L{tmp_path}", "-lone", *options]
+    subprocess.run([*build, "-o", place, *more], check=True)
+    monkeypatch.setattr(native, "_compiled", lambda: ["vllm/_C.abi3.so"])
+    assert native._with_run_path() == (["vllm/_C.abi3.so"] if tag else [])
+    assert {elf.DT_RPATH, elf.DT_RUNPATH} & {kind for kind, _ in elf.dynamic(str(place))} == ({tag} if tag else set())
+    assert elf.needed(str(place)) == ["libone.so"]
+    assert elf.needed(str(tmp_path / "libone.so")) == []

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from build import consistency
+from build import consistency, steps
 from build.lockfile import read_lock
-from build.models import Deb, DebSet, External, GitSource, Lock, Override, PatchRef, Submodule, Wheel
+from build.models import Deb, DebSet, External, GitSource, Lock, Override, PatchRef, Settings, Submodule, Wheel
 from build.settings import REPO
 
 SHA = "ab" * 32
@@ -229,3 +229,94 @@ def test_the_python_that_compiles_is_the_one_that_runs():
     lacking = debset(both[0], arch="amd64")
     (found,) = consistency.differing_python(lock(), debset(*both), [lacking])
     assert found == "libpython3.13-minimal is not there in the builder root for amd64, and 3.13.5-2 in the root trixie"
+
+
+# --- compilers of two machines -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def canary(tmp_path):
+    return steps.load(Settings(repo=REPO, store=tmp_path), "canary")
+
+
+def differing(job, *, rootfs=None, compilers=None, locked=None):
+    return list(consistency.differing_compilers(locked or job.lock, rootfs or job.rootfs, compilers or job.compilers))
+
+
+def renewed(debset, name, version):
+    debs = tuple(replace(deb, version=version) if deb.name == name else deb for deb in debset.debs)
+    assert debs != debset.debs
+    return replace(debset, debs=debs)
+
+
+@pytest.mark.parametrize("target", ["canary", "canary-0.32", "g27-rehearsal", "g27"])
+def test_the_compilers_of_our_own_locks_agree(tmp_path, target):
+    job = steps.load(Settings(repo=REPO, store=tmp_path), target)
+    assert {debset.arch for debset in job.compilers} == {"amd64", "arm64"}
+    assert differing(job) == []
+
+
+def test_another_gcc_for_one_machine_is_named(canary):
+    name = "g++-14-aarch64-linux-gnu"
+    for number, debset in enumerate(canary.compilers):
+        compilers = list(canary.compilers)
+        compilers[number] = renewed(debset, name, "14.3.0-1cross1")
+        (found,) = differing(canary, compilers=compilers)
+        wanted = next(deb.version for deb in canary.rootfs.debs if deb.name == "g++-14")
+        assert found == (f"g++-14 is 14.3.0-1cross1 in the compile root for {debset.arch}, and {wanted} in the image")
+
+
+def test_debians_own_suffix_for_compilers_of_other_machines_is_no_difference(canary):
+    amd64 = next(debset for debset in canary.compilers if debset.arch == "amd64")
+    versions = {deb.name: deb.version for deb in amd64.debs}
+    assert versions["g++-14-aarch64-linux-gnu"].endswith("cross1")
+    again = renewed(amd64, "g++-14-aarch64-linux-gnu", versions["g++-14-aarch64-linux-gnu"] + "2")
+    assert differing(canary, compilers=[again]) == []
+
+
+def test_another_assembler_or_another_image_is_named(canary):
+    other = [renewed(debset, "binutils-aarch64-linux-gnu", "2.45-1") for debset in canary.compilers]
+    assert [text.split(",")[0] for text in differing(canary, compilers=other)] == [
+        f"binutils is 2.45-1 in the compile root for {debset.arch}" for debset in canary.compilers
+    ]
+    found = differing(canary, rootfs=renewed(canary.rootfs, "g++-14", "14.2.0-20"))
+    assert len(found) == len(canary.compilers)
+    assert all(text.endswith("and 14.2.0-20 in the image") for text in found)
+
+
+def test_one_that_is_not_there_is_named(canary):
+    (first, *others) = canary.compilers
+    less = replace(first, debs=tuple(deb for deb in first.debs if not deb.name.startswith("g++-14")))
+    (found,) = differing(canary, compilers=[less, *others])
+    assert found.startswith(f"g++-14 is not there in the compile root for {first.arch}, and ")
+
+
+def test_another_nvcc_for_machines_of_another_kind_is_named(canary):
+    native = canary.lock.native
+    for number, wheel in enumerate(native.hosts):
+        hosts = list(native.hosts)
+        hosts[number] = replace(wheel, version="13.1.0")
+        locked = replace(canary.lock, native=replace(native, hosts=tuple(hosts)))
+        found = differing(canary, locked=locked)
+        assert found == [f"{wheel.name} is 13.1.0 for x86-64 machines, and {wheel.version} in the image"]
+    gone = replace(canary.lock, wheels=tuple(w for w in canary.lock.wheels if w.name != "nvidia-nvvm"))
+    (found,) = differing(canary, locked=gone)
+    assert found.endswith("and None in the image")
+
+
+def test_the_wheel_lane_has_no_compilers_to_compare(tmp_path):
+    job = steps.load(Settings(repo=REPO, store=tmp_path), "tiny")
+    assert list(consistency.differing_compilers(job.lock, job.rootfs, job.compilers)) == []
+
+
+@pytest.mark.parametrize("kind", ["tools", "hosts", "substitutes"])
+@pytest.mark.parametrize(("key", "value", "said"), [("sha256", "", "no sha256"), ("size", 0, "no size")])
+def test_wheels_of_a_native_build_need_hash_and_size_too(canary, kind, key, value, said):
+    native = canary.lock.native
+    first, *others = getattr(native, kind)
+    wheel = first.wheel if kind == "substitutes" else first
+    bad = replace(wheel, **{key: value})
+    changed = replace(first, wheel=bad) if kind == "substitutes" else bad
+    locked = replace(canary.lock, native=replace(native, **{kind: (changed, *others)}))
+    assert list(consistency.incomplete(canary.lock)) == []
+    assert list(consistency.incomplete(locked)) == [f"{wheel.file}: {said}"]

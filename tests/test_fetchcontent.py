@@ -4,6 +4,9 @@ import pytest
 
 from build import fetchcontent
 from build.fetchcontent import CMakeSyntaxError, Command, Declared
+from build.lockfile import read_lock
+from build.settings import REPO
+from tests.patches import releases
 
 
 def project(root, files):
@@ -130,3 +133,85 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 def test_a_project_that_fetches_nothing(tmp_path):
     assert fetchcontent.declared(project(tmp_path, {"CMakeLists.txt": "project(x)\ninclude(FetchContent)"})) == ()
+
+
+# --- what fetches by other means -----------------------------------------------------------------------------------
+
+
+def named(root, text):
+    return [(item.name, item.url) for item in fetchcontent.declared(project(root, {"CMakeLists.txt": text}))]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("file(DOWNLOAD https://x.invalid/a.h ${CMAKE_BINARY_DIR}/a.h)", "file-download"),
+        ("FILE(DOWNLOAD ${URL})", "file-download"),
+        ("file(UPLOAD a.txt https://x.invalid/)", "file-upload"),
+        ("execute_process(COMMAND git clone https://x.invalid/a)", "execute-git"),
+        ("execute_process(COMMAND git -C deps pull)", "execute-git"),
+        ("execute_process(COMMAND /usr/bin/git fetch --depth=1 origin main WORKING_DIRECTORY a)", "execute-git"),
+        ("execute_process(COMMAND git init COMMAND git fetch https://x.invalid/a)", "execute-git"),
+        ("execute_process(COMMAND curl -LO https://x.invalid/a.tgz)", "execute-curl"),
+        ("execute_process(WORKING_DIRECTORY a COMMAND /opt/bin/wget https://x.invalid/a.tgz)", "execute-wget"),
+        ("execute_process(COMMAND echo COMMAND CURL https://x.invalid/)", "execute-curl"),
+        ("FetchContent_Declare(Alpha)", "alpha"),
+        ("FetchContent_Declare(Alpha ${HOW_TO_GET_IT})", "alpha"),
+        ("FetchContent_Declare(${NAME} DOWNLOAD_COMMAND git clone https://x.invalid/a)", "${name}"),
+        ("if(OFF)\n  FetchContent_Declare(a FIND_PACKAGE_ARGS)\nendif()", "a"),
+        ("FetchContent_Declare()", "fetchcontent"),
+    ],
+)
+def test_what_fetches_by_other_means_is_named(tmp_path, text, name):
+    ((found, _),) = named(tmp_path, text)
+    assert found == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file(READ a.txt A)",
+        "file(READ DOWNLOAD A)",  # a file of that name
+        "file(STRINGS a.txt A) file(GLOB B *.cpp) file()",
+        "execute_process(COMMAND git describe --tags OUTPUT_VARIABLE A)",
+        "execute_process(COMMAND git rev-parse HEAD)",
+        "execute_process(COMMAND ${CMAKE_COMMAND} -E echo git clone)",
+        "execute_process(COMMAND python3 -c pass WORKING_DIRECTORY curl)",
+        "execute_process(COMMAND) execute_process(OUTPUT_VARIABLE curl)",
+        "FetchContent_Declare(a SOURCE_DIR ${HERE}/a)",
+        "FetchContent_Declare(a SOURCE_DIR ${HERE}/a BINARY_DIR b) FetchContent_MakeAvailable(a)",
+        "message(STATUS file DOWNLOAD) # file(DOWNLOAD x)",
+    ],
+)
+def test_what_fetches_nothing_is_not(tmp_path, text):
+    assert named(tmp_path, text) == []
+
+
+def test_its_place_is_told_as_far_as_it_can_be(tmp_path):
+    text = """
+    set(URL https://x.invalid/a.h)
+    file(DOWNLOAD ${URL} a.h EXPECTED_HASH SHA256=00 SHOW_PROGRESS STATUS S)
+    """
+    (found,) = fetchcontent.declared(project(tmp_path, {"cmake/a.cmake": text}))
+    assert found == Declared(
+        name="file-download",
+        url="DOWNLOAD https://x.invalid/a.h a.h EXPECTED_HASH SHA256=00 SHOW_PROGRESS",
+        tag="",
+        submodules=None,
+        file="cmake/a.cmake",
+        line=3,
+    )
+
+
+def test_one_with_a_place_is_told_once(tmp_path):
+    text = "FetchContent_Declare(a SOURCE_DIR b GIT_REPOSITORY https://x.invalid/a GIT_TAG v1)"
+    assert named(tmp_path, text) == [("a", "https://x.invalid/a")]
+
+
+@pytest.mark.parametrize("target", ["canary", "canary-0.32"])
+def test_the_releases_fetch_what_was_locked_and_nothing_by_other_means(target, tmp_path):
+    """vLLM 0.22.0 and 0.32.0: none of our series changes a CMake file there."""
+    found = fetchcontent.declared(releases.unpacked(target, "vllm", tmp_path))
+    fetched = read_lock(REPO, target).native.fetched
+    assert {(item.name, item.url, item.tag) for item in found} == {(item.name, item.url, item.tag) for item in fetched}
+    assert not [item.name for item in found if item.name.startswith(("file-", "execute-"))]

@@ -16,7 +16,12 @@ def has(gib: float, *, unified: bool = False) -> Memory:
     ("memory", "cores", "heavy", "expected"),
     [
         (has(112, unified=True), 20, True, (20, 6)),  # a GB10 with nothing loaded
+        (has(11.5), 4, True, (1, 1)),  # nothing fits beside one of the largest
+        (has(14.4), 4, True, (1, 1)),
+        (has(14.5), 4, True, (2, 1)),
         (has(15), 4, True, (2, 1)),  # a runner with 16 GB
+        (has(16), 4, True, (2, 1)),
+        (has(16), 4, False, (3, 0)),
         (has(23), 2, False, (2, 0)),
         (has(6.6), 8, False, (1, 0)),
         (has(500), 64, True, (64, 47)),
@@ -41,8 +46,40 @@ def test_what_runs_at_once_never_needs_more_than_there_is(gib, cores, heavy):
         return
     assert 1 <= found.ordinary <= cores
     assert found.ordinary * jobs.ORDINARY <= room
-    if heavy and found.heavy > 1:
+    if heavy:
+        assert 1 <= found.heavy <= found.ordinary
         assert found.heavy * jobs.HEAVY + (found.ordinary - found.heavy) * jobs.BESIDE <= room
+
+
+@pytest.mark.parametrize("unified", [False, True])
+@pytest.mark.parametrize("heavy", [False, True])
+def test_on_every_machine_what_runs_at_once_fits_and_more_memory_is_never_less_at_once(heavy, unified):
+    """From the least memory that there is a plan for to 200 GiB, in steps of a quarter GiB, and 1 to 64 cores."""
+    least = (jobs.HEAVY if heavy else jobs.ORDINARY) + has(0, unified=unified).reserve
+    for cores in range(1, 65):
+        before = (0, 0)
+        for quarters in range(int(least / GIB * 4), 801):
+            memory = has(quarters / 4, unified=unified)
+            room = memory.available - memory.reserve
+            found = jobs.plan(memory, cores, heavy=heavy)
+            at = (cores, quarters / 4, found)
+            assert 1 <= found.ordinary <= cores, at
+            assert found.ordinary * jobs.ORDINARY <= room, at
+            assert (1 <= found.heavy <= found.ordinary) if heavy else found.heavy == 0, at
+            if heavy:
+                assert found.heavy * jobs.HEAVY + (found.ordinary - found.heavy) * jobs.BESIDE <= room, at
+            # At a step of `ordinary` there may be fewer heavy ones: their room is taken by what runs beside them.
+            assert (found.ordinary, found.heavy) >= before, at
+            before = (found.ordinary, found.heavy)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_the_least_memory_is_the_largest_compiler_s(heavy):
+    least = (jobs.HEAVY if heavy else jobs.ORDINARY) + jobs.RESERVE
+    enough = Memory(available=int(least), said_by="MemAvailable", unified=False)
+    assert (jobs.plan(enough, 64, heavy=heavy).ordinary, jobs.plan(enough, 64, heavy=heavy).heavy) == (1, int(heavy))
+    with pytest.raises(jobs.NoRoomError):
+        jobs.plan(Memory(available=int(least) - 1, said_by="MemAvailable", unified=False), 64, heavy=heavy)
 
 
 def test_too_little_memory_is_refused_with_the_numbers():

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import replace
 
 import pytest
+from packaging.version import Version
 
 from build import assemble, recipe, steps, store
 from build.metadata import of_wheel
@@ -59,6 +60,20 @@ def test_without_changed_requirements_only_the_version_differs(lane, released):
     before = (released / "released" / "METADATA").read_bytes()
     assert (info / "METADATA").read_bytes() == before.replace(b"Version: 1.0\n", b"Version: 1.0+spark\n", 1)
     assert installed.version == "1.0+spark"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.0+cu130", "0.21.1rc1.dev363+g27fd665bd", "1.0.post2"])
+def test_the_image_is_told_of_the_version_that_is_installed(lane, released, version):
+    """What the manifest says, the checks ask importlib for."""
+    folder = released / "released"
+    for name in ("METADATA", "RECORD"):
+        data = (folder / name).read_bytes()
+        data = data.replace(b"Version: 1.0\n", f"Version: {version}\n".encode(), 1)
+        (folder / name).write_bytes(data.replace(b"my_pkg-1.0.dist-info", f"my_pkg-{version}.dist-info".encode()))
+    info, installed = relabel(lane, released)
+    assert installed.version == recipe.labelled(version, "spark")
+    assert info.name == f"my_pkg-{installed.version}.dist-info"
+    assert str(Version(installed.version)) == installed.version, "as PEP 440 has it"
 
 
 def test_requirements_are_as_the_series_makes_them(lane, released):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from build import assemble, buildx, dockerlines, host, nativebuild, recipe, roots, steps, store
+from build import assemble, buildx, dockerlines, host, nativebuild, recipe, roots, steps, store, treehash, wheeltree
 from build.errors import LockError
 from build.models import Settings
 from build.settings import REPO
@@ -351,6 +351,47 @@ def test_a_substitute_that_is_not_the_locked_one_is_refused(demo, amd64, tmp_pat
     found = dict(nativebuild.named(job, tmp_path / "contexts"))
     (found["dep-beta"] / "include" / "beta.h").write_bytes(b"#define BETA 2\n")
     refused(lambda: nativebuild.named(job, tmp_path / "contexts"), "the substitute for beta")
+
+
+def test_the_lock_knows_what_its_tools_and_compilers_hold(demo):
+    """As git would name them: what is unpacked of the very wheels of the lock."""
+    job = demo()
+    native = job.lock.native
+    for wheels, tree in ((native.tools, native.tools_tree), (native.hosts, native.hosts_tree)):
+        assert re.fullmatch("[0-9a-f]{40}", tree)
+        assert treehash.tree_id(wheeltree.ensure(job.settings, wheels)) == tree
+    assert native.tools_tree != native.hosts_tree
+    text = (job.settings.repo / "lock" / "demo.toml").read_text()
+    assert f'tools-tree = "{native.tools_tree}"\nhosts-tree = "{native.hosts_tree}"\n' in text
+
+
+@pytest.mark.parametrize("name", SOURCE_LANE)
+def test_so_do_our_own_locks(ours, name):
+    native = ours(name).lock.native
+    assert all(re.fullmatch("[0-9a-f]{40}", tree) for tree in (native.tools_tree, native.hosts_tree))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "what"),
+    [
+        ("native-tools", "cmake.py", "what CMake's wheels hold"),
+        ("native-tools", "more.py", "what CMake's wheels hold"),
+        ("native-host", "nvidia_cuda_nvcc.py", "what the wheels of CUDA's compilers hold"),
+        ("native-host", "nvidia/more", "what the wheels of CUDA's compilers hold"),
+    ],
+)
+def test_tools_and_compilers_that_are_not_the_locked_ones_are_refused(demo, amd64, tmp_path, name, path, what):
+    job = demo()
+    folder = dict(nativebuild.named(job, tmp_path / "contexts"))[name]
+    assert folder.parent == job.settings.store / "trees"
+    assert folder.name.startswith("wheels-")
+    (folder / path).parent.mkdir(exist_ok=True)
+    with open(folder / path, "ab") as stream:
+        stream.write(b"# more\n")
+    locked = job.lock.native.tools_tree if name == "native-tools" else job.lock.native.hosts_tree
+    refused(lambda: nativebuild.named(job, tmp_path / "contexts"), what, f"expected {locked}, found ")
+    shutil.rmtree(folder)
+    assert dict(nativebuild.named(job, tmp_path / "contexts"))[name] == folder, "dropped, it is made again"
 
 
 @pytest.mark.parametrize("path", ["alpha.h", "deps/in/inner.h", "new.h"])

@@ -1,8 +1,10 @@
 """Figures and faults of a compiling step, from what it told."""
 
+import json
+
 import pytest
 
-from build import nativereport
+from build import buildx, nativereport
 from build.errors import CompileError, MemoryShortError, SpaceError
 
 JOBS = {"ordinary": 4, "heavy": 1, "reason": "20.0 GiB of memory by MemAvailable"}
@@ -74,3 +76,53 @@ def test_no_room_tells_its_numbers():
 def test_a_failure_that_told_nothing_is_left_to_others():
     assert nativereport.fault({"jobs": JOBS}, "log") is None
     assert nativereport.fault({}, "log") is None
+
+
+def test_a_step_that_was_killed_while_it_compiled_lacked_memory():
+    error = nativereport.fault({"jobs": JOBS, "configure": WHOLE["configure"], "exit": 137}, "log")
+    assert isinstance(error, MemoryShortError)
+    assert "was killed" in error.what
+    assert error.why == "4 compilers ran at once: 20.0 GiB of memory by MemAvailable"
+    assert "fewer --jobs" in error.todo
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"exit": 137},  # it was not yet known how many run at once: nothing was compiled
+        {"jobs": JOBS},
+        {"jobs": JOBS, "exit": 1},
+        {"jobs": JOBS, "exit": 143},
+        {"jobs": JOBS, "compile": WHOLE["compile"], "exit": 137},  # of another step, after it
+        {**WHOLE, "exit": 137},
+    ],
+)
+def test_any_other_end_tells_nothing_of_memory(facts):
+    assert nativereport.fault(facts, "log") is None
+
+
+@pytest.mark.parametrize("kind", ["compiler", "space"])
+def test_what_the_step_told_itself_counts_before_how_it_ended(kind):
+    error = nativereport.fault({"jobs": JOBS, "fault": {**FAULT, "kind": kind}, "exit": 137}, "log")
+    assert isinstance(error, CompileError if kind == "compiler" else SpaceError)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (['#9 ERROR: process "/bin/sh -c x" did not complete successfully: exit code: 137'], {"exit": 137}),
+        (['ERROR: failed to solve: process "x" did not complete successfully: exit code: 1'], {"exit": 1}),
+        (["#9 1.0 the test did not complete successfully: exit code: 3 of 4"], {}),
+        (["#9 DONE 3.0s", "exit code: 137"], {}),
+    ],
+)
+def test_how_a_step_ended_is_read_off_the_log(tmp_path, lines, expected):
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    assert buildx.facts(tmp_path / "log") == expected
+
+
+def test_a_log_of_a_killed_step_is_an_error_about_memory(tmp_path):
+    told = [f"#9 {number}.0 LANE {json.dumps({key: WHOLE[key]})}" for number, key in enumerate(("jobs", "configure"))]
+    end = '#9 ERROR: process "/bin/sh -c x" did not complete successfully: exit code: 137'
+    (tmp_path / "log").write_text("\n".join([*told, end]) + "\n")
+    assert isinstance(nativereport.fault(buildx.facts(tmp_path / "log"), "log"), MemoryShortError)

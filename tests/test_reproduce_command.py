@@ -1,5 +1,6 @@
 """The story of `reproduce` without its build: what it demands first, what it tells in the end."""
 
+import argparse
 import json
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from build import recipe, results, steps
 from build.commands import reproduce
 from build.conditions import Varied
-from build.errors import ReproduceError
+from build.errors import ReproduceError, UsageError
 from build.models import Settings
 from build.settings import REPO
 from tests.test_elsewhere import plan
@@ -67,3 +68,22 @@ def test_a_differing_image_takes_the_place_of_the_one_that_was_kept_before(tmp_p
         assert reproduce.keep(made.image, tmp_path / "out/tiny") == tmp_path / "out/tiny"
         (made.image / "blobs" / f"b{number}").unlink()
     assert [path.name for path in (tmp_path / "out/tiny/blobs").iterdir()] == ["b2"]
+
+
+@pytest.mark.parametrize("target", ["canary", "g27"])
+def test_what_is_compiled_is_not_built_as_another_machine_would(settings, monkeypatch, target):
+    """BuildKit runs here, and would take this machine's compilers."""
+    monkeypatch.setattr(reproduce, "expected", lambda job: RESULT)
+    monkeypatch.setattr(reproduce, "as_machine", lambda *given: pytest.fail("it was built"))
+    args = argparse.Namespace(target=target, vary=None, machine="arm64", output=None)
+    with pytest.raises(UsageError) as caught:
+        reproduce.run(args, settings)
+    assert caught.value.what == f"--machine cannot be had for {target}, which is compiled"
+    assert "build -- --expect" in caught.value.todo
+
+
+def test_what_is_made_of_wheels_is(settings, monkeypatch):
+    monkeypatch.setattr(reproduce, "expected", lambda job: RESULT)
+    monkeypatch.setattr(reproduce, "as_machine", lambda args, job, recorded, start: (job.name, recorded))
+    args = argparse.Namespace(target="tiny", vary=None, machine="arm64", output=None)
+    assert reproduce.run(args, settings) == ("tiny", RESULT)

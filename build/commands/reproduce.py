@@ -59,13 +59,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("--machine varies the machine, and nothing else", todo="leave out --vary, or --machine")
     names = conditions.chosen(args.vary or "all")
     job = steps.load(settings, args.target)
-    recorded = expected(job)
     if args.machine and job.target.native is not None:
         raise UsageError(
             f"--machine cannot be had for {job.name}, which is compiled",
             why="BuildKit would run on this machine and take its compilers; nothing else would be shown",
             todo="leave out --machine, or build it on such a machine and compare with `build -- --expect`",
         )
+    recorded = expected(job)
     if args.machine:
         return as_machine(args, job, recorded, start)
     steps.fetch_all(job)
