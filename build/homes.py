@@ -59,13 +59,19 @@ def of_target(settings: Settings, intent: Intent, name: str | None) -> Owner:
 
 
 def every(settings: Settings, intent: Intent, there: Sequence[Base]) -> tuple[Owner, ...]:
-    """Every target that patches vLLM, and every tree of [rebase]; one that is among ``there`` is its series' home."""
+    """Every target that patches vLLM, and every tree of [rebase]; one that is among ``there`` is its series' home.
+
+    A target that is called as such a tree is the same sources: the tree stands for it, whether it was read or not.
+    """
+    named = intent.rebase.trees if intent.rebase is not None else {}
     targets = {
-        name: of_target(settings, intent, name) for name, table in intent.targets.items() if MAIN in table.components
+        name: of_target(settings, intent, name)
+        for name, table in intent.targets.items()
+        if MAIN in table.components and name not in named
     }
     read = {base.label: base.trees for base in there}
     trees = []
-    for name, table in (intent.rebase.trees if intent.rebase is not None else {}).items():
+    for name, table in named.items():
         found = serieses.read(settings.repo, table.series, tuple(intent.targets[table.like].components))
         made_for = read.get(name, targets[table.like].trees)
         unread = name not in read
