@@ -26,6 +26,7 @@ _BRACKET = re.compile(r"\[(=*)\[(.*?)\]\1\]", re.DOTALL)
 _COMMENT = re.compile(r"#(?!\[=*\[)[^\n]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _UNQUOTED = re.compile(r'(?:[^\s()#"\\]|\\.|"(?:[^"\\]|\\.)*")+')
+_KEYWORD = re.compile(r"[A-Z][A-Z_]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9_./+-]+)\}")
 
@@ -107,14 +108,23 @@ def _otherwise(command: str, words: Sequence[str]) -> str:
     """A name for what fetches by other means, or says its place in a way that cannot be read; empty for all else."""
     if command == "file" and words and words[0] in ("DOWNLOAD", "UPLOAD"):
         return f"file-{words[0].lower()}"
-    if command == "execute_process" and {"COMMAND"} & set(words):
-        for at in (number + 1 for number, word in enumerate(words[:-1]) if word == "COMMAND"):
-            program = words[at].rsplit("/", 1)[-1].lower().replace("${git_executable}", "git")
-            if program in ("curl", "wget") or (program == "git" and {"clone", "fetch", "pull"} & set(words[at:])):
+    if command == "execute_process":
+        for argv in _commands(words):
+            program = argv[0].rsplit("/", 1)[-1].lower().replace("${git_executable}", "git")
+            fetches = {"clone", "fetch", "pull", "submodule", "update"} & set(argv)
+            if program in ("curl", "wget") or (program == "git" and fetches):
                 return f"execute-{program}"
     if command == "fetchcontent_declare" and "SOURCE_DIR" not in words and not _value(words, PLACES):
         return words[0].lower() if words else "fetchcontent"
     return ""
+
+
+def _commands(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The programs of an execute_process, each with its arguments: from COMMAND to the next keyword."""
+    starts = [number + 1 for number, word in enumerate(words[:-1]) if word == "COMMAND"]
+    for start in starts:
+        end = next((at for at in range(start + 1, len(words)) if _KEYWORD.fullmatch(words[at])), len(words))
+        yield words[start:end]
 
 
 def _value(words: Sequence[str], keywords: Sequence[str]) -> str:

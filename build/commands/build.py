@@ -73,12 +73,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             say(f"compiling, where it has to be: {nativebuild.by_whom(job)}")
         with step(f"build {job.name} ({chain[:12]})"), nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked:
             metadata = making.image(job, argv, env, asked(request))
-        tell_compiled(job, request)
+        native = tell_compiled(job, request)
         if args.output:
             return 0
         built = assemble.record(job, chosen, engine.client(chosen), chain, metadata)
         settle(args, job, chosen, built, fresh=True)
-    return tell(settings, built, start, fresh=True)
+    return tell(settings, built, start, fresh=True, native=native)
 
 
 def require_source_lane(args: argparse.Namespace, job: steps.Job) -> None:
@@ -92,10 +92,10 @@ def require_source_lane(args: argparse.Namespace, job: steps.Job) -> None:
         )
 
 
-def tell_compiled(job: steps.Job, request: buildx.Request) -> None:
-    """Say what compiling took, or that nothing was to be compiled."""
+def tell_compiled(job: steps.Job, request: buildx.Request) -> nativereport.Figures | None:
+    """Say what compiling took, or that nothing was to be compiled; the figures, where it ran."""
     if job.target.native is None:
-        return
+        return None
     found = nativereport.figures(buildx.facts(request.log))
     if found is None:
         ran = "jobs" in buildx.facts(request.log)
@@ -104,9 +104,10 @@ def tell_compiled(job: steps.Job, request: buildx.Request) -> None:
             if ran
             else "nothing was to be compiled: BuildKit has the libraries of these sources"
         )
-        return
+        return None
     for line in (found.line, *nativeplan.compared(job, found)):
         say(line)
+    return found
 
 
 def settle(args: argparse.Namespace, job: steps.Job, chosen: Engine, built: Built, *, fresh: bool) -> None:
@@ -165,11 +166,16 @@ def nothing_to_expect(target: str, recorded: results.Result | None, found: resul
     )
 
 
-def tell(settings: Settings, built: Built, start: float, *, fresh: bool) -> int:
+def tell(
+    settings: Settings, built: Built, start: float, *, fresh: bool, native: nativereport.Figures | None = None
+) -> int:
     """Print what was built (or was there)."""
     seconds = round(time.monotonic() - start, 2)
     if settings.json:
-        print(json.dumps({**asdict(built), "size": built.size, "built": fresh, "seconds": seconds}, indent=1))
+        told = {**asdict(built), "size": built.size, "built": fresh, "seconds": seconds}
+        if native is not None:
+            told["native"] = {key: value for key, value in asdict(native).items() if key != "log"}
+        print(json.dumps(told, indent=1))
         return 0
     if not fresh:
         say("nothing changed since the last build")

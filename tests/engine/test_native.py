@@ -179,11 +179,15 @@ def test_a_killed_build_goes_on_from_the_compile_cache(built, clone):
         [sys.executable, "-m", "build", "build", "--target", TARGET],
         cwd=clone, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as running:  # fmt: skip
+        seen = []
         for line in running.stderr:
-            if " of 13 after " in line and not line.strip().startswith(("0 ", "1 ", "2 ")):
-                os.killpg(running.pid, signal.SIGKILL)
+            seen.append(line)
+            if " of 13 after " in line:
+                os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does: to all of it
                 break
         running.stderr.read()
+    assert running.returncode == 130, seen
+    assert "13 of 13" not in seen[-1], "it was over before it could be killed"
     time.sleep(5)  # BuildKit ends the step when its client is gone
     done = verb("build", "--target", TARGET, repo=clone)
     assert done.status == 0, done.err
