@@ -6,6 +6,7 @@ Minutes each, and some of it under emulation: `./nox -s tests -- --engine --slow
 import difflib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -173,7 +174,7 @@ def test_a_hook_that_finds_nothing_to_leave_out_is_an_error(built, clone):
 def test_a_killed_build_goes_on_from_the_compile_cache(built, clone):
     line = "#pragma once\n"
     patched(
-        clone, "csrc/moe/moe_ops.h", lambda text: text.replace(line, f"{line}\nextern int of_{time.time_ns()};\n", 1)
+        clone, "csrc/cuda_compat.h", lambda text: text.replace(line, f"{line}\nextern int of_{time.time_ns()};\n", 1)
     )
     with subprocess.Popen(
         [sys.executable, "-m", "build", "build", "--target", TARGET],
@@ -182,7 +183,7 @@ def test_a_killed_build_goes_on_from_the_compile_cache(built, clone):
         seen = []
         for line in running.stderr:
             seen.append(line)
-            if " of 13 after " in line:
+            if re.search(r" of 13 after 1[2-9]\d s", line):  # two of the four that include it are done then
                 os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does: to all of it
                 break
         running.stderr.read()
@@ -191,7 +192,7 @@ def test_a_killed_build_goes_on_from_the_compile_cache(built, clone):
     time.sleep(5)  # BuildKit ends the step when its client is gone
     done = verb("build", "--target", TARGET, repo=clone)
     assert done.status == 0, done.err
-    assert 3 <= told()["cache"]["hits"] < FILES
+    assert FILES - 4 < told()["cache"]["hits"] < FILES
 
 
 def test_the_images_own_compilers_make_the_same_objects(built, tmp_path):
