@@ -13,6 +13,7 @@ from build.models import Built
 def prepare(job: steps.Job, chain: str, known: Built | None, *, whole: bool = True) -> assemble.Contexts:
     """Everything that BuildKit needs, verified and in place. ``whole``: the image is to be made, which takes disk."""
     settings = job.settings
+    steps.require_resolved(job)
     needed = steps.missing_bytes(job) + assemble.disk_needed(job, known) // (1 if whole else 2)
     store.require_space(settings.store, needed, f"building {job.name}")
     steps.fetch_all(job)
