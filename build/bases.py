@@ -95,9 +95,7 @@ def _archive(settings: Settings, intent: Intent, distribution: str, version: str
         )
     for item in index.locate([(distribution, version)], _environment(intent)).values():
         if item.sdist:
-            return SourceArchive(
-                name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size
-            )
+            return item.archive
     raise ResolveError(
         f"{distribution} {version} has no source archive",
         why="a series applies to sources, and the index has none for this release",

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 from build import uvconfig, wheeltags
 from build.errors import CommandError, NetworkError, ResolveError, UsageError
+from build.models import SourceArchive, Wheel
 from build.proc import Arg, network_env, run
 from build.resolver import explained
 
@@ -46,6 +47,16 @@ class Found:
     uploaded: int
     url: str
     sdist: bool
+
+    @property
+    def wheel(self) -> Wheel:
+        """What a lock keeps of it, where it is a wheel."""
+        return Wheel(name=self.name, version=self.version, file=self.file, sha256=self.sha256, size=self.size)
+
+    @property
+    def archive(self) -> SourceArchive:
+        """The same, where it is a source archive."""
+        return SourceArchive(name=self.name, version=self.version, file=self.file, sha256=self.sha256, size=self.size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,15 @@ def known_wheels(repo: Path, target: str) -> tuple[Wheel, ...]:
         return ()
 
 
+def known_native(repo: Path, target: str) -> tuple[Wheel, ...]:
+    """The same for the wheels of what a native build runs."""
+    try:
+        data = tomllib.loads(lock_path(repo, target).read_text(encoding="utf-8"))
+        return tuple(Wheel(**row) for row in data["native"]["tools"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
 def known_sources(repo: Path, target: str) -> dict[str, GitSource]:
     """The git sources that a target's lock names, by their place in it, however stale it is."""
     try:

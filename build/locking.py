@@ -28,7 +28,7 @@ from build import (
 from build.console import step
 from build.errors import LockError, NewerLockError, OfflineError, ResolveError
 from build.intent import Intent, target_checksum
-from build.models import Component, Lock, Override, RequirementChange, Settings, SourceArchive, Wheel
+from build.models import Component, Lock, Override, RequirementChange, Settings, Wheel
 from build.tables import ComponentIntent, TargetIntent
 
 Changes = Mapping[str, tuple[RequirementChange, ...]]  # by component
@@ -144,7 +144,8 @@ def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: 
         )
         tools = _tools(intent, target)
         archives = _archives(target, found, environment)
-        native = nativelock.draft(settings, target, stated)
+        held = wish.kept(lockfile.known_native(settings.repo, name))
+        native = nativelock.draft(settings, target, stated, held, as_of=wish.as_of)
     components = tuple(
         _component(key, table, archives.get(table.distribution), changes.get(key, ()))
         for key, table in target.components.items()
@@ -156,7 +157,7 @@ def resolve(settings: Settings, intent: Intent, name: str, wish: Wish, changes: 
         python=target.python,
         platform=target.platform,
         tools=tools,
-        wheels=tuple(_wheel(item) for item in found),
+        wheels=tuple(item.wheel for item in found),
         overrides=tuple(Override(requirement=item.requirement, reason=item.reason) for item in target.overrides),
         patches=(),
         components=components,
@@ -170,7 +171,7 @@ def _tools(intent: Intent, target: TargetIntent) -> tuple[Wheel, ...]:
     for machine in steps.MACHINES.values():
         environment = steps.builder_environment(machine, target.python)
         found += index.resolve([f"uv=={intent.tools.uv}"], (), environment)
-    return tuple(_wheel(item) for item in found)
+    return tuple(item.wheel for item in found)
 
 
 def _archives(
@@ -194,10 +195,6 @@ def _archives(
     return {item.name: item for item in index.locate(pins, environment).values() if item.sdist}
 
 
-def _wheel(item: index.Found) -> Wheel:
-    return Wheel(name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size)
-
-
 def _component(
     name: str, table: ComponentIntent, archive: index.Found | None, requires: tuple[RequirementChange, ...]
 ) -> Component:
@@ -206,11 +203,7 @@ def _component(
         distribution=table.distribution,
         paths=tuple(sorted(table.paths.items())),
         requirement_files=table.requirement_files,
-        archive=SourceArchive(
-            name=archive.name, version=archive.version, file=archive.file, sha256=archive.sha256, size=archive.size
-        )
-        if archive
-        else None,
+        archive=archive.archive if archive else None,
         git=None,
         files=(),
         requires=requires,

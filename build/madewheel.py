@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from build import pywheel, sourcetree
+from build import sourcetree
 from build import store as stores
 from build.console import step
 from build.errors import LockError
@@ -22,6 +22,8 @@ def add(settings: Settings, lock: Lock, version: str, *, obtain: Obtain | None =
     component = compiled(lock)
     if component is None or lock.native is None:
         return lock
+    from build import pywheel  # noqa: PLC0415 - 100 ms, and no build of the wheel lane needs it
+
     file = pywheel.file_name(component.distribution, version)
     sha256, size = _make(settings, lock, component, version, obtain)
     wheel = Wheel(name=component.distribution, version=version, file=file, sha256=sha256, size=size, made=True)
@@ -53,6 +55,8 @@ def ensure(settings: Settings, lock: Lock, *, obtain: Obtain | None = None) -> N
 
 def _make(settings: Settings, lock: Lock, component: Component, version: str, obtain: Obtain | None) -> tuple[str, int]:
     assert lock.native is not None
+    from build import pywheel  # noqa: PLC0415 - as above
+
     tree = sourcetree.ensure(settings, component, obtain=obtain)
     with step(f"make the wheel of {component.name}'s Python files"), stores.scratch(settings.store, "wheel") as folder:
         made = folder / "made.whl"

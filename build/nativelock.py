@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from build import (
@@ -22,7 +23,7 @@ from build import (
     wheeltree,
 )
 from build.errors import LockError, ResolveError
-from build.models import Component, Fetched, GitSource, Lock, Native, Settings, SourceArchive, Substitute, Wheel
+from build.models import Component, Fetched, GitSource, Lock, Native, Settings, Substitute, Wheel
 from build.tables import NativeIntent, TargetIntent
 
 X86 = "x86_64"
@@ -47,9 +48,7 @@ def stated(settings: Settings, target: TargetIntent, environment: index.Environm
         name=native.component,
         distribution=table.distribution,
         paths=(),
-        archive=SourceArchive(
-            name=archive.name, version=archive.version, file=archive.file, sha256=archive.sha256, size=archive.size
-        ),
+        archive=archive.archive,
         git=None,
         files=(),
     )
@@ -59,16 +58,31 @@ def stated(settings: Settings, target: TargetIntent, environment: index.Environm
     return requirementfiles.read(tree, table.requirement_files)
 
 
-def draft(settings: Settings, target: TargetIntent, requires: Sequence[str]) -> Native | None:
-    """What a native build needs of the index. ``requires``: of :func:`stated`; the target's own where there is none."""
+def draft(
+    settings: Settings, target: TargetIntent, requires: Sequence[str], held: Sequence[Wheel], *, as_of: datetime | None
+) -> Native | None:
+    """What a native build needs of the index. ``requires``: of :func:`stated`; the target's own where there is none.
+
+    ``held``: of what the build runs, the wheels that stay. ``as_of``: else as the index stood then.
+    """
     native = target.native
     if native is None:
         return None
     image = index.Environment(platform=target.platform, python=target.python)
     host = steps.builder_environment(X86, target.python)
     substitutes = {name: _wheel(table.wheel, image) for name, table in native.substitutes.items()}
-    tools = tuple(_locked(item) for item in index.resolve(native.requirements, (), image))
-    hosts = tuple(_locked(item) for item in _compilers(target, host))
+    tools = tuple(
+        item.wheel
+        for item in index.resolve(
+            native.requirements,
+            (),
+            image,
+            prefer=[(wheel.name, wheel.version) for wheel in held],
+            hold=[wheel.sha256 for wheel in held],
+            as_of=as_of.isoformat() if as_of else None,
+        )
+    )
+    hosts = tuple(item.wheel for item in _compilers(target, host))
     steps.fetch_python(settings, (*substitutes.values(), *tools, *hosts), [image, host])
     return Native(
         component=native.component,
@@ -110,11 +124,7 @@ def _wheel(pin: str, environment: index.Environment) -> Wheel:
     found = [item for item in index.locate([(name, version)], environment).values() if not item.sdist]
     if len(found) != 1:
         raise ResolveError(f"the index has {len(found)} wheels of {pin} that fit the image, and one is needed")
-    return _locked(found[0])
-
-
-def _locked(item: index.Found) -> Wheel:
-    return Wheel(name=item.name, version=item.version, file=item.file, sha256=item.sha256, size=item.size)
+    return found[0].wheel
 
 
 def pinned(settings: Settings, target: TargetIntent, lock: Lock, held: Mapping[str, GitSource], *, anew: bool) -> Lock:
@@ -163,7 +173,8 @@ def account(settings: Settings, target: TargetIntent, lock: Lock, patches: serie
     native = target.native
     if native is None or lock.native is None or not has_tree(lock):
         return lock
-    component = next(item for item in lock.components if item.name == native.component)
+    component = madewheel.compiled(lock)
+    assert component is not None
     tree = sourcetree.ensure(settings, component)
     changed = next(
         (patchwork.changed(work) for work in patched.works(settings, lock, patches) if work.component == component), {}
@@ -194,12 +205,12 @@ def _demand(target: TargetIntent, native: NativeIntent, found: Sequence[fetchcon
             todo="add a table `externals.NAME` with git and commit to the target in lock/targets.toml, or say in"
             " `native.unused` why this build never uses it",
         )
-    asked = {name: (table.commit, table.tag) for name, table in target.externals.items()}
-    if other := [item for item in found if item.name in asked and item.tag not in asked[item.name]]:
+    named = {name: (table.commit, table.tag) for name, table in target.externals.items()}
+    if other := [item for item in found if item.name in named and item.tag not in named[item.name]]:
         raise LockError(
             f"{native.component} wants other sources than its target names",
             why="\n       ".join(
-                f"{_place(item)}; named is {' '.join(filter(None, asked[item.name]))}" for item in other
+                f"{_place(item)}; named is {' '.join(filter(None, named[item.name]))}" for item in other
             ),
             todo="take over what it wants, as `tag` or `commit` of that external in lock/targets.toml",
         )

@@ -55,7 +55,8 @@ reason = "no git host in this test"
 files = { "README" = "" }
 reason = "not compiled here"
 """
-NATIVE = """
+NATIVE = (
+    """
 [targets.demo.native]
 component = "app"
 origin = "archive"
@@ -64,21 +65,15 @@ sources = ["CMakeLists.txt", "cmake/", "csrc/"]
 architectures = "12.1a"
 requirements = ["cmake==4.1.2"]
 targets = ["_C"]
-
-[targets.demo.native.substitutes.beta]
-wheel = "kit==1.0"
-path = "kit/beta"
-reason = "no git host in this test"
-
-[targets.demo.native.stubs.gamma]
-files = { "README" = "" }
-reason = "not compiled here"
-
+"""
+    + STAND_INS
+    + """
 [targets.demo.native.unused]
 onednn = "of the CPU build"
 
 [targets.demo.externals.alpha]
 """
+)
 
 
 def patch(path, before, after):

@@ -693,3 +693,17 @@ def test_an_exported_folder_with_another_tree_is_refused_and_nothing_kept(ready,
     with pytest.raises(OfflineError, match=locked(ready).externals[0].source.commit[:12]):  # the next one
         steps.fetch_sources(job)
     assert {path.name for path in (fresh / "trees").iterdir()} == {gitsource.tree_id(source)}
+
+
+@pytest.mark.programs("git")
+def test_what_the_build_runs_stays_as_it_is_locked_until_it_is_upgraded(made):
+    world = made()
+    world.edit('requirements = ["cmake==4.1.2"]', 'requirements = ["cmake==4.1.2", "helper"]')
+    world.index.add("helper", "1.0")
+    world.lock()
+    world.index.add("helper", "2.0")
+    world.edit('architectures = "12.1a"', 'architectures = "12.0a"')
+    world.lock()
+    assert {wheel.name: wheel.version for wheel in locked(world).native.tools}["helper"] == "1.0"
+    world.lock(upgrade=["helper"])
+    assert {wheel.name: wheel.version for wheel in locked(world).native.tools}["helper"] == "2.0"

@@ -80,7 +80,8 @@ def wish_of(args: argparse.Namespace, settings: Settings, names: Sequence[str]) 
     if args.as_of is not None and args.as_of > datetime.now(UTC) + timedelta(days=1):
         raise UsageError(f"--as-of {args.as_of.isoformat()} is yet to come", todo="name a day that has been")
     upgrade = None if args.upgrade is None else tuple(lockreport.normal(name) for name in args.upgrade)
-    locked = {wheel.name for name in names for wheel in lockfile.known_wheels(settings.repo, name)}
+    known = (lockfile.known_wheels, lockfile.known_native)
+    locked = {wheel.name for name in names for those in known for wheel in those(settings.repo, name)}
     lockreport.require_known(upgrade or (), locked)
     return Wish(upgrade=upgrade, as_of=args.as_of)
 
