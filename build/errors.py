@@ -236,3 +236,39 @@ class ImageNotFoundError(BuildError):
     """No image of that reference, here or in its registry."""
 
     exit_code = 61
+
+
+class PublishError(BuildError):
+    """`push` refuses: no green smoke report for this very image, a dirty checkout, a target that is not for use."""
+
+    exit_code = 62
+
+
+class RegistryError(BuildError):
+    """A registry that fails, or answers what it must not: server errors, other bytes than were pushed."""
+
+    exit_code = 63
+
+
+class DeniedError(BuildError):
+    """A registry that does not let us in, or not do this: a wrong password, an expired token, no permission."""
+
+    exit_code = 64
+
+
+class TagError(BuildError):
+    """A tag that is never moved stands for another digest already."""
+
+    exit_code = 65
+
+
+class VerifyError(BuildError):
+    """A published image is not what is said of it; every finding is listed."""
+
+    exit_code = 66
+
+
+class SigningError(BuildError):
+    """Nothing to sign with, or the signer failed."""
+
+    exit_code = 67
