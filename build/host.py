@@ -15,6 +15,8 @@ from build.models import DebSet, Settings
 TOOLS = "tools"
 BUILDER = "builder"
 DIFFOSCOPE = "diffoscope"
+PUBLISH = "publish"
+REGISTRY = "registry"
 IMAGE_ARCHITECTURE = "arm64"
 
 
@@ -82,6 +84,16 @@ def compile_tar(settings: Settings) -> Path:
 def diffoscope(settings: Settings) -> Path:
     """The root that diffoscope runs in, of this machine's architecture."""
     return _root(settings, DIFFOSCOPE)
+
+
+def publish(settings: Settings) -> Path:
+    """The root that cosign runs in, of this machine's architecture."""
+    return _root(settings, PUBLISH)
+
+
+def registry(settings: Settings) -> Path:
+    """The root with a registry and others' clients, for tests."""
+    return _root(settings, REGISTRY)
 
 
 def _root(settings: Settings, name: str) -> Path:
