@@ -7,7 +7,7 @@ image pushed to a second repository, and smoke reports attached later, are added
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,6 @@ class PublishedLayer:
     diff_id: str
     digest: str
     size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where it was pushed: the repository (``ghcr.io/owner/name``), when (UTC, ISO 8601), the immutable tag."""
-
-    repository: str
-    time: str
-    tag: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +62,25 @@ class Document:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """One published image. ``remarks``: what makes it unfit for others ("dirty checkout", …), empty for a release.
+class Place:
+    """Where it was pushed: the repository (``ghcr.io/owner/name``), when (UTC, ISO 8601), its immutable tag there.
 
-    ``commit``: of this repository, as it was pushed from. ``engine``, ``buildkit``: what built it, as in a result.
+    ``commit``: of this repository, as it was pushed from. ``remarks``: what makes it unfit for others ("dirty
+    checkout", …), empty for a release.
     """
+
+    repository: str
+    time: str
+    tag: str
+    commit: str
+    remarks: tuple[str, ...]
+    signer: Signer
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One published image. ``engine``, ``buildkit``: what built it, as in a result. ``places``: the newest last."""
 
     target: str
     chain_id: str
@@ -85,18 +90,23 @@ class Record:
     rootfs: str
     engine: str
     buildkit: str
-    commit: str
-    remarks: tuple[str, ...]
-    signer: Signer
     places: tuple[Place, ...]
     reports: tuple[Tested, ...]
-    documents: tuple[Document, ...]
     layers: tuple[PublishedLayer, ...]
 
     @property
     def time(self) -> str:
         """When it was first published."""
         return min((place.time for place in self.places), default="")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those of its last publication."""
+        return self.places[-1].remarks if self.places else ()
+
+    def at(self, repository: str) -> Place | None:
+        """Its publication in a repository."""
+        return next((place for place in self.places if place.repository == repository), None)
 
     @property
     def size(self) -> int:
@@ -107,6 +117,17 @@ class Record:
     def on_gpu(self) -> tuple[Tested, ...]:
         """The reports that were made on a GPU."""
         return tuple(report for report in self.reports if report.gpu)
+
+
+def merged(known: Record | None, new: Record) -> Record:
+    """A record with what an older one of the same image tells besides: other places, other reports."""
+    if known is None:
+        return new
+    here = {place.repository for place in new.places}
+    seen = {report.sha256 for report in new.reports}
+    places = (*(place for place in known.places if place.repository not in here), *new.places)
+    reports = (*(report for report in known.reports if report.sha256 not in seen), *new.reports)
+    return replace(new, places=places, reports=reports)
 
 
 def path_of(repo: Path, digest: str) -> Path:
@@ -148,14 +169,20 @@ def _read(path: Path, name: str) -> Record:
     return Record(
         **{
             **data,
-            "remarks": tuple(data["remarks"]),
-            "signer": Signer(**data["signer"]),
-            "places": tuple(Place(**row) for row in data["places"]),
+            "places": tuple(_place(row) for row in data["places"]),
             "reports": tuple(Tested(**{**row, "skipped": tuple(row["skipped"])}) for row in data["reports"]),
-            "documents": tuple(Document(**row) for row in data["documents"]),
             "layers": tuple(PublishedLayer(**row) for row in data["layers"]),
         }
     )
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    lists = {
+        "remarks": tuple(row["remarks"]),
+        "signer": Signer(**row["signer"]),
+        "documents": tuple(Document(**item) for item in row["documents"]),
+    }
+    return Place(**{**row, **lists})
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
