@@ -112,6 +112,24 @@ def diff(session: nox.Session) -> None:
 
 
 @nox.session
+def images(session: nox.Session) -> None:
+    """What was published, what of it runs here, and whether other machines run the same (-- --node URL)."""
+    verb(session)
+
+
+@nox.session
+def push(session: nox.Session) -> None:
+    """Publish an image by digest, signed, with all that goes with it (-- --repo ghcr.io/OWNER/NAME)."""
+    verb(session)
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Check a published image as who pulled it would (-- REPOSITORY@sha256:…)."""
+    verb(session)
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Run the private Docker Engine (-- up | down | status | rm)."""
     verb(session)

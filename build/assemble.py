@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build import contexts, images, metadata, nativebuild, private, recipe, requirements, results, rootfs, steps, store
+from build import (
+    buildspecs,
+    contexts,
+    images,
+    metadata,
+    nativebuild,
+    private,
+    recipe,
+    requirements,
+    results,
+    rootfs,
+    roots,
+    steps,
+    store,
+)
 from build.buildx import Request, image_output
 from build.canonical import digest, file_sha256, tree_files
 from build.errors import ImageBuildError, UsageError
 from build.layers import LayerPlan
-from build.models import Built, Component, Engine
+from build.models import Built, Component, DebSet, Engine
+from build.ociimage import Image
 
 if TYPE_CHECKING:
     import docker
@@ -39,26 +54,38 @@ def base_id(job: steps.Job) -> str:
 
 
 def disk_needed(job: steps.Job, known: Built | None) -> int:
-    """Bytes of disk that a build needs, and the image's first run after it; little where only a patch changed."""
+    """Bytes of disk that a build needs, and the image's first run after it; little where only a patch changed.
+
+    A builder of its own has that on its machine; here is at most what it sends back.
+    """
     if known is not None and known.base == base_id(job):
         return SMALL_BUILD
-    return TIMES_THE_WHEELS * sum(wheel.size for wheel in job.lock.wheels) + SMALL_BUILD
+    times = 1 if job.settings.builder else TIMES_THE_WHEELS
+    return times * sum(wheel.size for wheel in job.lock.wheels) + SMALL_BUILD
 
 
-def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: Path, builder: Path) -> Contexts:
-    """Bring the contexts of a target up to date; only what changed is written."""
+def write(
+    job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: Path, builder: Path, machine: str = ""
+) -> Contexts:
+    """Bring the contexts of a target up to date; only what changed is written.
+
+    ``machine``: the architecture, by Debian's name, of the machine whose BuildKit will read them (default: this one's).
+    """
+    machine = machine or roots.host_architecture()
     root = job.settings.store / "contexts" / job.name
     entries: dict[str, bytes | Path] = {
         "Dockerfile": recipe.dockerfile(job, chain=chain).encode(),
         "builder.tar": builder,
         "rootfs.tar": root_tar,
-        "uv": steps.uv_program(job.settings, job.uv),
+        "uv": steps.uv_program(job.settings, job.uv_of(machine)),
         "manifest.json": _json(recipe.manifest(job, chain=chain)),
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
         **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
     }
     if job.target.native is not None:
         entries |= nativebuild.main_entries(job)
+        if machine != roots.host_architecture():
+            entries["compile.tar"] = roots.ensure_tar(job.settings.store, of_machine(job.compilers, machine))
     for name, said in _patched(job).items():
         entries[f"patched/{name}/patched.json"] = _json(said)
         entries |= {f"patched/{name}/files/{path}": patched[path] for path in said["paths"]}
@@ -69,6 +96,11 @@ def write(job: steps.Job, chain: str, patched: Mapping[str, Path], *, root_tar: 
         contexts.sync(root / plan.name, {**_wheels(job, plan), "plan.json": _json(plan.as_dict())})
         layers.append((f"layer-{plan.name}", root / plan.name))
     return Contexts(main=root / "main", layers=tuple(layers))
+
+
+def of_machine(debsets: Sequence[DebSet], machine: str) -> DebSet:
+    """The set of packages that is for a machine, named as Debian names it."""
+    return next(debset for debset in debsets if debset.arch == machine)
 
 
 def verify(job: steps.Job, root: Path | None = None) -> None:
@@ -114,14 +146,15 @@ def _json(value: Any) -> bytes:
 
 
 def request(job: steps.Job, made: Contexts, chain: str, *, output: str | None) -> Request:
-    """What to ask of BuildKit for a target."""
+    """What to ask of BuildKit for a target. ``output``: where the image goes, if not into the engine's own store."""
     logs = job.settings.store / "logs"
     names = (image_name(job.name), f"{image_name(job.name)}-{chain[:12]}")
+    annotations = recipe.oci_annotations(job)
     return Request(
         context=made.main,
         named=made.layers,
         epoch=job.lock.epoch,
-        output=output or image_output(names, recipe.oci_annotations(job)),
+        output=buildspecs.output(output, annotations) if output else image_output(names, annotations),
         metadata=job.settings.store / "scratch" / f"metadata-{job.name}-{os.getpid()}.json",
         log=logs / f"build-{job.name}.log",
         builder=job.settings.builder,
@@ -189,6 +222,23 @@ def result(job: steps.Job, engine: Engine, client: docker.DockerClient, built: B
         canonical_config=canonical,
         manifest=built.digest,
         layers=tuple(rows),
+    )
+
+
+def result_of(job: steps.Job, image: Image, *, engine: str, buildkit: str) -> results.Result:
+    """What a build gave, of an image that lies in a file. ``engine`` and ``buildkit`` say who built it."""
+    return results.Result(
+        target=job.name,
+        chain_id=image.labels.get(f"{steps.LABEL}.chain-id", ""),
+        engine=engine,
+        buildkit=buildkit,
+        rootfs=file_sha256(rootfs.place(job.settings.store, job.rootfs)),
+        config=image.config_digest,
+        canonical_config=results.canonical_config(image.config),
+        manifest=image.manifest,
+        layers=tuple(
+            results.LayerResult(diff_id=layer.diff_id, digest=layer.digest, size=layer.size) for layer in image.layers
+        ),
     )
 
 

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from build import cosign, engine, host, published, pushing, referrers, registry, roots, steps, store, upload
 from build.canonical import canonical_json
@@ -126,8 +127,12 @@ def debs(settings: Settings, debset: DebSet, subject: Manifest | None) -> Artifa
 
 def _deb(settings: Settings, file: str, sha256: str, size: int) -> Part:
     path = store.blob(settings.store, sha256)
-    blob = upload.Blob(digest=f"sha256:{sha256}", size=size, open=functools.partial(open, path, "rb"))
+    blob = upload.Blob(digest=f"sha256:{sha256}", size=size, open=functools.partial(_read, path))
     return Part(media_type=DEB_TYPE, blob=blob, title=file)
+
+
+def _read(path: Path) -> IO[bytes]:
+    return open(path, "rb")
 
 
 def debs_tag(debset: DebSet) -> str:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.console import say
-from build.errors import ImageBuildError, SpaceError
+from build.console import say, warn
+from build.errors import BuildError, EmulationError, ImageBuildError, SpaceError
 from build.proc import base_env, quote
 
 TAIL_LINES = 40
@@ -19,6 +19,8 @@ VERTEX = re.compile(r"^#(\d+) \[([^\]]+)\] (.*)$")
 LANE = re.compile(r"^#\d+ [\d.]+ LANE (\{.*\})$")  # what dockerfiles/lane/native.py tells, a fact a line
 EXIT = re.compile(r"did not complete successfully: (?:exit code: (\d+)|cannot allocate memory)$")
 DONE = re.compile(r"^#(\d+) (DONE ([\d.]+)s|CACHED)$")
+CACHE = re.compile(r"^#(\d+) (importing cache manifest from .+|exporting cache to .+)$")
+FAULT = re.compile(r"^#(\d+) ERROR: (.*)$")
 SLOW_SECONDS = 1.0
 
 
@@ -29,7 +31,7 @@ class Request:
     ``epoch``: seconds, becomes the image's creation time (BuildKit's SOURCE_DATE_EPOCH). ``values``: further build
     arguments. ``secrets``: files that a step reads and no cache key or layer holds. ``fresh``: stages that are made
     again whatever the cache has. ``stage``: where to stop, if not at the last one. ``dockerfile``: its name in the
-    context.
+    context. ``cache_to``, ``cache_from``: buildx's specs of caches beside BuildKit's own.
     """
 
     context: Path
@@ -45,6 +47,8 @@ class Request:
     fresh: tuple[str, ...] = ()
     stage: str = ""
     dockerfile: str = "Dockerfile"
+    cache_to: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
 
 
 def image_output(names: Sequence[str], annotations: Mapping[str, str]) -> str:
@@ -89,6 +93,10 @@ def arguments(request: Request) -> list[str]:
         argv += ["--builder", request.builder]
     if request.no_cache:
         argv += ["--no-cache"]
+    for spec in request.cache_from:
+        argv += ["--cache-from", spec]
+    for spec in request.cache_to:
+        argv += ["--cache-to", spec]
     return [*argv, str(request.context)]
 
 
@@ -137,6 +145,10 @@ def build(
 def _show(line: str, titles: dict[str, str]) -> None:
     if match := VERTEX.match(line):
         titles[match[1]] = f"[{match[2]}] {match[3]}"
+    elif match := CACHE.match(line):
+        titles[match[1]] = match[2]
+    elif (match := FAULT.match(line)) and titles.get(match[1], "").startswith("importing cache"):
+        warn(f"nothing is taken from a cache: {titles[match[1]]}: {match[2]}")  # BuildKit goes on without it
     elif fact := _fact(line):
         _show_fact(fact)
     elif match := DONE.match(line):
@@ -174,13 +186,33 @@ def _fact(line: str) -> dict[str, object]:
     return {}
 
 
-def _failure(log: Path) -> ImageBuildError | SpaceError:
+def _failure(log: Path) -> BuildError:
     lines = log.read_text(encoding="utf-8").splitlines()
     tail = "\n       ".join(lines[-TAIL_LINES:])
     if "no space left on device" in tail.lower():
         return SpaceError(
             "the disk filled up while BuildKit was building",
             why=lines[-1],
-            todo="free some space (nox -s clean says what it can drop) and run the same command again",
+            todo="free some space (nox -s clean says what it can drop here; docker buildx prune, on a builder) and run "
+            "the same command again",
+        )
+    if "exec format error" in tail:
+        return EmulationError(
+            "the machine that builds cannot run arm64 programs",
+            why=f"exec format error, in the last lines of {log}",
+            todo="register QEMU's emulation there (Debian, Ubuntu: apt-get install qemu-user-static)",
+        )
+    if failed := _cache_fault(lines):
+        return ImageBuildError(
+            "the image was built, and its build cache could not be sent",
+            why=failed,
+            todo="look at --cache-to and at your rights in that registry (`docker login`, REGISTRY_TOKEN)",
         )
     return ImageBuildError("BuildKit failed", why=f"the last lines of {log}:\n       {tail}", todo=f"read {log}")
+
+
+def _cache_fault(lines: Sequence[str]) -> str:
+    """Why a cache could not be exported; empty where that is not what failed."""
+    exports = {match[1]: match[2] for line in lines if (match := CACHE.match(line)) and "exporting" in match[2]}
+    faults = (match for line in lines if (match := FAULT.match(line)))
+    return next((f"{exports[match[1]]}: {match[2]}" for match in faults if match[1] in exports), "")

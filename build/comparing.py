@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from build import configdiff, diffoscope, host, imagediff, layertar, ocisource, owners, store
+from build import configdiff, diffoscope, host, imagediff, layertar, ocisource, owners, packagediff, store
 from build.console import human_bytes, step, warn
 from build.diffoscope import Told
 from build.errors import BuildError
@@ -45,7 +45,7 @@ def compare(a: Image, b: Image) -> ImageDiff:
     pairs = imagediff.align(a.layers, b.layers)
     other = [pair for pair in pairs if imagediff.differs(pair)]
     known = (owners.Owners(), owners.Owners())
-    read = [_read(a, b, pair, known) for pair in other]
+    read = {pair: _read(a, b, pair, known) for pair in other}
 
     def package(path: str) -> str:
         found = (of.of(path) for of in known)
@@ -53,15 +53,18 @@ def compare(a: Image, b: Image) -> ImageDiff:
 
     def layers() -> tuple[LayerDiff, ...]:
         return tuple(
-            imagediff.layer(pair, *indexes, package) for pair, indexes in zip(other, read, strict=True)
+            imagediff.layer(pair, *read[pair], package) for pair in other
         )  # fmt: skip
 
     found = layers()
-    if any(change.package == owners.NOBODY for layer in found for change in layer.changes):
+    nobody = any(change.package == owners.NOBODY for layer in found for change in layer.changes)
+    if nobody or packagediff.lacks(*_contents(pairs, read)):
         for one, two in pairs:
             if one and two and one.diff_id == two.diff_id and one.size <= LISTS_LIMIT:
                 with step(f"read {names((one, two))} for its lists of packages"), _open(a, one, "A") as raw:
-                    _take_in(known[0], _index(raw, one, "A"))
+                    index = _index(raw, one, "A")
+                _take_in(known[0], index)
+                read[one, two] = index, index
         found = layers()
     return ImageDiff(
         a=a,
@@ -73,7 +76,18 @@ def compare(a: Image, b: Image) -> ImageDiff:
         config=configdiff.configs(a, b),
         form=configdiff.forms(a, b),
         versions=_versions(found, *known),
+        told=packagediff.compare((a, b), *_contents(pairs, read)),
     )
+
+
+def _contents(pairs: Sequence[Pair], read: Mapping[Pair, Indexes]) -> tuple[packagediff.Contents, packagediff.Contents]:
+    """What the layers of both say that were read, from the lowest to the highest."""
+    sides = (packagediff.Contents(), packagediff.Contents())
+    for pair in pairs:
+        for side, index in zip(sides, read.get(pair, (None, None)), strict=True):
+            if index:
+                side.take(index)
+    return sides
 
 
 def _read(a: Image, b: Image, pair: Pair, known: tuple[owners.Owners, owners.Owners]) -> Indexes:
@@ -101,7 +115,7 @@ def _open(image: Image, layer: Layer, side: str) -> IO[bytes]:
 
 def _index(raw: IO[bytes], layer: Layer, side: str) -> Index:
     return layertar.read(
-        raw, digest=layer.digest, diff_id=layer.diff_id, what=_what(layer, side), keep=owners.is_list
+        raw, digest=layer.digest, diff_id=layer.diff_id, what=_what(layer, side), keep=packagediff.is_told
     )  # fmt: skip
 
 

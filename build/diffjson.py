@@ -6,13 +6,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from build import diffreport
+from build import diffreport, summaryreport
 from build.diffreport import Explanation, Report
 from build.imagediff import DIFFERENT, Change, LayerDiff
 from build.layertar import Entry
 from build.ociimage import Image, Layer
+from build.packagediff import Summary
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def to_json(report: Report) -> str:
@@ -25,12 +26,32 @@ def to_json(report: Report) -> str:
         "summary": diffreport.summary(diff),
         "a": _image(diff.a),
         "b": _image(diff.b),
+        **_told(diff.told or Summary()),
         "layers": [_layer(report, place, layer) for place, layer in enumerate(diff.layers)],
         "config": [asdict(fact) for fact in diff.config],
         "recompressed": [{"a": _side(one), "b": _side(two)} for one, two in diff.recompressed],
         "form": list(diff.form),
     }
     return json.dumps(body, indent=1) + "\n"
+
+
+def _told(told: Summary) -> dict[str, Any]:
+    """What differs above files; of the same image nothing does."""
+    cost = told.cost
+    return {
+        "wheels": [asdict(change) for change in told.wheels],
+        "debs": [asdict(change) for change in told.debs],
+        "patches": {
+            "a": summaryreport.series_json(told.series[0]),
+            "b": summaryreport.series_json(told.series[1]),
+            "changes": [asdict(change) for change in told.patches],
+            "reordered": told.reordered,
+        },
+        "sizes": {"a": told.size, "b": cost.total, "new": cost.new, "parts": [asdict(part) for part in cost.parts]}
+        if cost
+        else None,
+        "notes": list(told.notes),
+    }
 
 
 def _image(image: Image) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from build import summaryreport
 from build.console import human_bytes
 from build.imagediff import EQUIVALENT, SAME, Change, Fact, ImageDiff, LayerDiff
 
@@ -86,7 +87,7 @@ def layer_title(layer: LayerDiff) -> str:
 def outline(report: Report, *, files: int | None) -> list[Line]:
     """The difference as (depth, text) lines. ``files``: how many of each package are shown; None shows all."""
     diff = report.diff
-    lines: list[Line] = []
+    lines: list[Line] = summaryreport.lines(diff, all_lines=files is None)
     for place, layer in enumerate(diff.layers):
         lines.append((0, layer_title(layer)))
         packages = by_package(layer)

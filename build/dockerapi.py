@@ -58,7 +58,7 @@ def ask(url: str, *, private: bool = False, timeout: int = 10) -> Answer:
         finally:
             api.close()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-        return Answer(url=url, engine=None, lacks=(f"no engine answers at {url} ({_cause(error)})",))
+        return Answer(url=url, engine=None, lacks=(f"no engine answers at {url} ({cause(error)})",))
     lacks = _lacks(version, info)
     engine = Engine(url=url, private=private, version=str(version.get("Version", "unknown")))
     return Answer(url=url, engine=None if lacks else engine, lacks=lacks)
@@ -98,7 +98,7 @@ def _lacks(version: dict[str, Any], info: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """The innermost reason, without the layers that requests and urllib3 put around it."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error

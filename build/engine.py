@@ -5,6 +5,7 @@ Composes :mod:`build.dockerapi` (who answers), :mod:`build.private` (ours) and :
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     import docker
 
 BUILDX = Path("usr/libexec/docker/cli-plugins/docker-buildx")
-TLS_VARIABLES = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS", "SSH_AUTH_SOCK")
+TLS_VARIABLES = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_TLS")
+# What a builder's driver needs to find its machines: ssh's agent, kubectl's configuration, a pod's own cluster.
+BUILDER_VARIABLES: tuple[str, ...] = (
+    "SSH_AUTH_SOCK",
+    "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+)
 
 
 def find(settings: Settings, *, start: bool = True) -> Engine:
@@ -78,23 +86,50 @@ def buildx(engine: Engine, settings: Settings) -> tuple[list[str], dict[str, str
     or in the user's own configuration where a builder was named.
     """
     tools = host.tools(settings)
-    environment = {"DOCKER_HOST": engine.url, **dict(private.GO), **proc.network_env()}
-    if settings.builder is None:
-        config = settings.store / "buildx"
-        config.mkdir(parents=True, exist_ok=True)
-        environment["BUILDX_CONFIG"] = str(config)
-    if not engine.private:
-        environment |= {name: os.environ[name] for name in TLS_VARIABLES if name in os.environ}
+    environment = {**dict(private.GO), **proc.network_env(), **_way(engine, settings)}
     if "DOCKER_CONFIG" in os.environ:
         environment["DOCKER_CONFIG"] = os.environ["DOCKER_CONFIG"]
     return [*loader(tools), str(tools / BUILDX)], environment
 
 
+def _way(engine: Engine, settings: Settings) -> dict[str, str]:
+    """What leads buildx to the engine, or to the builder that was named."""
+    if settings.builder is None:
+        config = settings.store / "buildx"
+        config.mkdir(parents=True, exist_ok=True)
+    else:
+        config = Path(os.environ.get("BUILDX_CONFIG") or docker_config() / "buildx").absolute()
+    found = {"BUILDX_CONFIG": str(config)}
+    passed = BUILDER_VARIABLES
+    if settings.builder is not None and is_context(settings.builder):
+        found["DOCKER_CONTEXT"] = settings.builder  # a context is a builder only where it is the current one
+    else:
+        passed += TLS_VARIABLES
+        found["DOCKER_HOST"] = engine.url
+    if not engine.private:
+        found |= {name: os.environ[name] for name in passed if name in os.environ}
+    return found
+
+
+def docker_config() -> Path:
+    """The folder of the user's own Docker configuration."""
+    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+
+
+def is_context(name: str) -> bool:
+    """Whether the user has a Docker context of that name (docker/cli, ``cli/context/store``: by its name's sha256)."""
+    named = hashlib.sha256(name.encode()).hexdigest()
+    return (docker_config() / "contexts" / "meta" / named / "meta.json").is_file()
+
+
 def buildkit_version(engine: Engine, settings: Settings) -> str:
-    """The version of the BuildKit in ``engine``, as buildx tells it; empty where it does not (Debian's is v0.0.0)."""
+    """The version of the BuildKit in ``engine``, as buildx tells it; empty where it does not (Debian's is v0.0.0).
+
+    Where a builder was named, its own: of its first node.
+    """
     argv, environment = buildx(engine, settings)
     try:
-        told = proc.run([*argv, "inspect", "default"], env=environment).stdout
+        told = proc.run([*argv, "inspect", settings.builder or "default"], env=environment).stdout
     except BuildError:
         return ""
     lines = (line.partition(":") for line in told.splitlines())

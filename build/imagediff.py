@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from build.layertar import FILE, Entry, Index
 from build.ociimage import Image, Layer
+from build.packagediff import Summary
 
 SAME, EQUIVALENT, DIFFERENT = "the same, to the byte", "the same, written otherwise", "different"
 ONLY_A, ONLY_B = "only in A", "only in B"
@@ -57,7 +58,7 @@ class ImageDiff:
     """All that differs. ``recompressed``: layers of one content and other compressed bytes.
 
     ``form``: what differs in how the same is written down; no part of an image's identity. ``versions``: package →
-    its versions in A and B, where the images tell.
+    its versions in A and B, where the images tell. ``told``: what differs above files; None where images are the same.
     """
 
     a: Image
@@ -67,6 +68,7 @@ class ImageDiff:
     config: tuple[Fact, ...] = ()
     form: tuple[str, ...] = ()
     versions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    told: Summary | None = None
 
     @property
     def verdict(self) -> str:

@@ -13,7 +13,7 @@ import hashlib
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from build.layerstream import LayerStream
@@ -50,37 +50,55 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """A layer's entries in their order. ``kept``: the files that were asked for. ``tail``: digest of what follows."""
+    """A layer's entries in their order. ``kept``: the files that were asked for. ``tail``: digest of what follows.
+
+    ``md5``: by number of the entry, of the files that it was asked for, in hex.
+    """
 
     entries: tuple[Entry, ...] = ()
     kept: Mapping[str, bytes]
     tail: bytes = b""
+    md5: Mapping[int, str] = field(default_factory=dict)
 
 
 def read(
-    raw: IO[bytes], *, digest: str, diff_id: str, what: str, keep: Callable[[str], bool] = lambda _: False
+    raw: IO[bytes],
+    *,
+    digest: str,
+    diff_id: str,
+    what: str,
+    keep: Callable[[str], bool] = lambda _: False,
+    md5: Callable[[str], bool] = lambda _: False,
 ) -> Index:
     """Index a layer. ``keep`` is asked by path which files' contents to hand back, for lists of packages.
+
+    ``md5`` likewise, which files' MD5 to compute too: Debian's packages say no other digest of theirs.
 
     Raises :class:`HashMismatchError` where bytes are not what ``digest`` (compressed) and ``diff_id`` say, or no tar.
     """
     found: list[Entry] = []
     kept: dict[str, bytes] = {}
+    others: dict[int, str] = {}
     stream = LayerStream(raw, what)
     for info, head, stored in _entries(stream):
         path = _path(info)
         wanted = stored <= KEPT_LIMIT and keep(path)
         content = hashlib.sha256()
+        other = hashlib.md5(usedforsecurity=False) if info.isreg() and md5(path) else None
         pieces = []
         for piece in stream.content(stored):
             content.update(piece)
+            if other:
+                other.update(piece)
             if wanted:
                 pieces.append(piece)
         if wanted:
             kept[path] = b"".join(pieces)
+        if other:
+            others[len(found)] = other.hexdigest()
         found.append(_entry(len(found), path, info, content.hexdigest(), head))
     tail = stream.finish(digest, diff_id)
-    return Index(entries=tuple(found), kept=kept, tail=tail)
+    return Index(entries=tuple(found), kept=kept, tail=tail, md5=others)
 
 
 def contents(raw: IO[bytes], what: str, wanted: Mapping[int, IO[bytes]]) -> None:

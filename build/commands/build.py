@@ -7,18 +7,34 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from build import assemble, buildx, engine, making, nativebuild, nativeplan, nativereport, recipe, results, steps, store
-from build.console import human_bytes, say, step, warn
-from build.errors import LockError, NewerLockError, ReproduceError, UsageError
+from build import (
+    assemble,
+    builders,
+    buildspecs,
+    buildx,
+    dockerlogin,
+    engine,
+    expecting,
+    making,
+    nativebuild,
+    nativeplan,
+    nativereport,
+    recipe,
+    results,
+    steps,
+    store,
+)
+from build.console import human_bytes, say, step
+from build.errors import UsageError
 from build.models import Built, Engine, Settings
 from build.settings import add_target_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_argument(parser)
-    parser.add_argument("--builder", metavar="NAME", help="a buildx builder to use instead of the engine's own")
     parser.add_argument(
         "--output", metavar="SPEC", help="where the image goes, as buildx --output (default: the engine's store)"
     )
@@ -26,6 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--expect", action="store_true", help="fail unless it is the image that lock/results/ holds")
     parser.add_argument(
         "--no-cache", action="store_true", help="let BuildKit reuse nothing (the compile cache: --cold)"
+    )
+    shared = parser.add_argument_group("more than one machine (docs/teams.md)")
+    shared.add_argument(
+        "--builder", metavar="NAME", help="a buildx builder or Docker context to use instead of the engine's own"
+    )
+    shared.add_argument(
+        "--machine", choices=builders.MACHINES, help="what the builder's steps run on (default: it is asked)"
+    )
+    shared.add_argument(
+        "--cache-to", metavar="SPEC", action="append", default=[],
+        help="also send the build cache there: HOST/NAME[:TAG] of a registry, or as buildx --cache-to",
+    )  # fmt: skip
+    shared.add_argument(
+        "--cache-from", metavar="SPEC", action="append", default=[], help="take from a cache there what fits, likewise"
     )
     source = parser.add_argument_group("targets of the source lane")
     source.add_argument(
@@ -43,42 +73,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Build one target."""
     start = time.monotonic()
-    if args.builder and not args.output:
-        raise UsageError(
-            "--builder needs --output",
-            why="a builder of its own has no image store that we could look into",
-            todo="say where the image goes, as buildx does: --output type=oci,dest=image.tar, or type=registry,name=…",
-        )
-    if (args.record or args.expect) and args.output:
-        raise UsageError(
-            "--record and --expect need the image in the engine, and --output sends it elsewhere",
-            todo="build it once without --output",
-        )
-    if args.record and args.expect:
-        raise UsageError("--expect compares with what --record would write over", todo="give one of the two")
+    require_sense(args)
     job = steps.load(settings, args.target)
     require_source_lane(args, job)
     chain = recipe.chain_id(job)
-    with store.locked(settings.store, f"build-{job.name}"):
+    cache_to = tuple(buildspecs.cache_to(word, job.name) for word in args.cache_to)
+    cache_from = tuple(buildspecs.cache_from(word, job.name) for word in args.cache_from)
+    with store.locked(settings.store, f"build-{job.name}"), store.scratch(settings.store, "build") as folder:
         chosen = engine.of_builder() if args.builder else engine.find(settings)
         known = assemble.read_built(settings.store, job.name)
-        anew = args.output or args.no_cache or args.cold
+        anew = args.output or args.no_cache or args.cold or cache_to
         if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
             settle(args, job, chosen, known, fresh=False)
             return tell(settings, known, start, fresh=False)
-        contexts = making.prepare(job, chain, known)
-        request = replace(assemble.request(job, contexts, chain, output=args.output), no_cache=args.no_cache)
         argv, env = engine.buildx(chosen, settings)
+        machine = args.machine or (builders.machine(argv, env, args.builder, folder) if args.builder else "")
+        contexts = making.prepare(job, chain, known, machine=machine)
+        request = replace(
+            assemble.request(job, contexts, chain, output=args.output),
+            no_cache=args.no_cache, cache_to=cache_to, cache_from=cache_from,
+        )  # fmt: skip
+        spoken_to = buildspecs.hosts((*cache_to, *cache_from, request.output if args.output else ""))
+        env = {**env, **dockerlogin.environment(spoken_to, engine.docker_config(), folder)}
         if job.target.native is not None and not args.builder:
             say(f"compiling, where it has to be: {nativebuild.by_whom(job)}")
         with step(f"build {job.name} ({chain[:12]})"), nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked:
             metadata = making.image(job, argv, env, asked(request))
         native = tell_compiled(job, request)
         if args.output:
-            return 0
+            if args.expect:
+                buildkit = engine.buildkit_version(chosen, settings)
+                expecting.demand_sent(job, chain, args.output, metadata, buildkit=buildkit)
+            return tell_sent(args, job, chain, metadata, start)
         built = assemble.record(job, chosen, engine.client(chosen), chain, metadata)
         settle(args, job, chosen, built, fresh=True)
     return tell(settings, built, start, fresh=True, native=native)
+
+
+def require_sense(args: argparse.Namespace) -> None:
+    """``UsageError`` for options that contradict each other."""
+    if args.builder and not args.output:
+        raise UsageError(
+            "--builder needs --output",
+            why="a builder of its own has no image store that we could look into",
+            todo="say where the image goes, as buildx does: --output type=oci,dest=image.tar, or type=registry,name=…",
+        )
+    if args.machine and not args.builder:
+        raise UsageError("--machine is of a builder", todo="name one by --builder, or leave it out")
+    if args.output and (args.record or (args.expect and not args.builder)):
+        raise UsageError(
+            "--record and --expect need the image in the engine, and --output sends it elsewhere",
+            todo="build it once without --output",
+        )
+    if args.expect and args.output and not expecting.tellable(args.output):
+        raise UsageError(
+            "--expect cannot see the image there",
+            why="BuildKit tells digests of what goes to a file (type=oci,dest=FILE) or to a registry (type=registry)",
+            todo="name one of these, or leave --expect out",
+        )
+    if args.record and args.expect:
+        raise UsageError("--expect compares with what --record would write over", todo="give one of the two")
+    if args.no_cache and args.cache_from:
+        raise UsageError("--no-cache reuses nothing, and --cache-from says what to reuse", todo="give one of the two")
 
 
 def require_source_lane(args: argparse.Namespace, job: steps.Job) -> None:
@@ -122,48 +178,13 @@ def settle(args: argparse.Namespace, job: steps.Job, chosen: Engine, built: Buil
         )
     named = replace(chosen, buildkit=engine.buildkit_version(chosen, job.settings))
     found = assemble.result(job, named, engine.client(chosen), built)
-    recorded = recorded_before(job, rewrite=args.record)
+    recorded = expecting.recorded_before(job, rewrite=args.record)
     if recorded is not None and recorded.chain_id == found.chain_id:
-        compare(recorded, found, expected=args.expect)
+        expecting.compare(recorded, found, expected=args.expect)
     elif args.expect:
-        raise nothing_to_expect(job.name, recorded, found)
+        raise expecting.nothing_to_expect(job.name, recorded, found.chain_id)
     if args.record and results.write(job.settings.repo, found):
         say(f"noted in {results.path_of(job.settings.repo, job.name).relative_to(job.settings.repo)}")
-
-
-def recorded_before(job: steps.Job, *, rewrite: bool) -> results.Result | None:
-    """The recorded result. One that an older version wrote, or a hand, may be written over."""
-    try:
-        return results.read(job.settings.repo, job.name)
-    except LockError as error:
-        if rewrite and not isinstance(error, NewerLockError):
-            return None
-        raise
-
-
-def compare(recorded: results.Result, found: results.Result, *, expected: bool) -> None:
-    """Say how far a build is what was recorded of the same inputs; what it is not is an error where that was asked."""
-    faults = results.differences(recorded, found)
-    if not faults:
-        say(f"as recorded in lock/results/: {results.held(recorded, found)}")
-    elif expected:
-        raise ReproduceError(
-            f"{found.target} is not what was recorded of the same inputs",
-            why="\n       ".join(faults),
-            todo=f"nox -s reproduce -- --target {found.target} builds it from nothing: which of the two is it?",
-        )
-    for text in faults:
-        warn(f"{found.target} is not what was recorded of the same inputs: {text}")
-
-
-def nothing_to_expect(target: str, recorded: results.Result | None, found: results.Result) -> ReproduceError:
-    """The error where nothing was recorded of these inputs."""
-    was = f"chain id {recorded.chain_id[:12]} is recorded, and this" if recorded else "nothing is recorded, and this"
-    return ReproduceError(
-        f"lock/results/ does not say what {target} should be",
-        why=f"{was} is {found.chain_id[:12]}",
-        todo=f"what enters the image was changed: `nox -s build -- --record --target {target}`, and commit the result",
-    )
 
 
 def tell(
@@ -182,4 +203,18 @@ def tell(
     print(f"{built.image}  {built.digest}")
     size = f"{human_bytes(built.size)} compressed in {len(built.layers)} layers, " if built.layers else ""
     print(f"  chain id {built.chain_id[:12]}, {size}{seconds} s")
+    return 0
+
+
+def tell_sent(
+    args: argparse.Namespace, job: steps.Job, chain: str, metadata: Mapping[str, object], start: float
+) -> int:
+    """Print what was sent elsewhere, where BuildKit told of an image."""
+    manifest = str(metadata.get(expecting.MANIFEST, ""))
+    seconds = round(time.monotonic() - start, 2)
+    if job.settings.json:
+        told = {"target": job.name, "digest": manifest, "config": str(metadata.get(expecting.CONFIG, ""))}
+        print(json.dumps({**told, "chain_id": chain, "builder": args.builder, "seconds": seconds}, indent=1))
+    elif manifest:
+        print(f"{args.output}  {manifest}\n  chain id {chain[:12]}, {seconds} s")
     return 0

@@ -1,9 +1,11 @@
-"""Explain how two images differ: layer, package, file, and what of it (kind, mode, time, owner, link, content), with
-diffoscope's report for files of other content. Layers with the same content are not read.
+"""Explain how two images differ: packages, patches, layers and sizes in short; then each layer, package and file, and
+what of it (kind, mode, time, owner, link, content), with diffoscope's report for files of other content. Layers with
+the same content are not read.
 
-A and B each: a target (its image in the engine), a name or digest in the engine, an OCI layout (a folder, or a tar as
-`build -- --output type=oci,dest=image.tar` writes it), a `docker save`, or a root file system's tar. Ends with 0 where
-they are the same image: the same diff ids, and the same config but for its history and what BuildKit writes of itself.
+A and B each: a target (its image in the engine), a published digest (or its first 12 digits: `images` shows them), a
+name or digest in the engine, an OCI layout (a folder, or a tar as `build -- --output type=oci,dest=image.tar` writes
+it), a `docker save`, or a root file system's tar. Ends with 0 where they are the same image: the same diff ids, and the
+same config but for its history and what BuildKit writes of itself.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ WIDTH = 200  # characters of each of those
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", help="an image: a target, a name or digest, a layout, a tar")
+    parser.add_argument("a", metavar="A", help="an image: a target, a digest, a name, a layout, a tar")
     parser.add_argument("b", metavar="B", help="the image that it is compared with")
     parser.add_argument("--all", action="store_true", help=f"show every file, not the first {FILES} of each package")
     parser.add_argument(
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the reports go (default: out/diff)")
     parser.add_argument(
         "--bytes", action="store_true",
-        help="only what pulling B costs who has A, in bytes; of targets what is recorded in lock/results/",
+        help="only what pulling B costs who has A, in bytes; of targets and digests what is recorded of them in lock/",
     )  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def tell(settings: Settings, report: Report, folder: Path, *, all_files: bool) -
 
 
 def cost(settings: Settings, a: str, b: str) -> Cost:
-    """What pulling B costs who has A. Of targets, what is recorded is enough."""
+    """What pulling B costs who has A. Of targets and published digests, what is recorded is enough."""
     with ExitStack() as kept:
         here, wanted = (_recorded(settings, word) or _opened(settings, word, kept) for word in (a, b))
     return pullcost.cost(here, wanted)
@@ -114,9 +116,10 @@ def _recorded(settings: Settings, word: str) -> Pulled | None:
     found = compared.recorded(settings, word)
     if found is None:
         return None
-    names = compared.layer_names(settings, word)
+    names = compared.layer_names(settings, found.target)
     told = names if len(names) == len(found.layers) else ("",) * len(found.layers)
-    layers = tuple((name, layer.digest, layer.size) for name, layer in zip(told, found.layers, strict=True))
+    rows = [(layer.digest, layer.size) for layer in found.layers]
+    layers = tuple((name, *row) for name, row in zip(told, rows, strict=True))
     return Pulled(manifest=found.manifest, layers=layers)
 
 

@@ -20,7 +20,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from build import download, export, kept, recipe, steps, store, toolwheels
+from build import download, export, kept, publisheddebs, recipe, steps, store, toolwheels
 from build.console import human_bytes, say, step, transfer
 from build.download import Download
 from build.errors import HashMismatchError, OfflineError, UsageError
@@ -39,13 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python", action="append", metavar="3.x", help="with --export: the Pythons of those machines (this one's)"
     )
+    parser.add_argument(
+        "--published", metavar="REPO", help="take Debian packages from where an image was pushed, before any mirror"
+    )
     parser.add_argument("--verify", action="store_true", help="read every file of the store again, and no more")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Fetch what one target needs; export it; or verify the store."""
     if args.verify:
-        if args.export or args.target or args.machine or args.python:
+        if args.export or args.target or args.machine or args.python or args.published:
             raise UsageError("--verify reads the whole store", todo="leave the other options out")
         return verify(settings)
     if args.python and not args.export:
@@ -53,6 +56,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     job = steps.load(settings, args.target)
     machines = tuple(dict.fromkeys(args.machine or steps.this_machine()))
     told: dict[str, str | int] = {"target": job.name}
+    if args.published:
+        if settings.offline:
+            raise UsageError("--published needs a network", todo="leave out --offline")
+        told |= {"from_published_bytes": publisheddebs.take(settings, job, args.published, machines)}
     if args.export:
         pythons = tuple(dict.fromkeys(map(_python, args.python or [f"3.{sys.version_info[1]}"])))
         told |= export_to(job, args.export.absolute(), machines, pythons)

@@ -19,7 +19,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from build import attaching, compared, cosign, credentials, documents, published, publishing, pushing, registry, steps
+from build import (
+    attaching,
+    compared,
+    cosign,
+    credentials,
+    documents,
+    provenance,
+    published,
+    publishing,
+    pushing,
+    registry,
+    steps,
+)
 from build.console import human_bytes, say, step
 from build.errors import SigningError, UsageError
 from build.models import Settings
@@ -116,7 +128,7 @@ def demand(args: argparse.Namespace, job: steps.Job, image: Image, reference: re
     record = Record(
         target=job.name, chain_id=found.chain_id, manifest=found.manifest, config=found.config,
         canonical_config=found.canonical_config, rootfs=found.rootfs, engine=found.engine, buildkit=found.buildkit,
-        places=(place,), reports=(documents.tested(smoked),),
+        places=(place,), reports=(documents.tested(smoked.data),),
         layers=tuple(
             published.PublishedLayer(diff_id=row.diff_id, digest=row.digest, size=row.size) for row in found.layers
         ),
@@ -143,8 +155,8 @@ def publish(repository: Repository, wanted: Wanted, key: str | None) -> tuple[Re
     job, manifest, record = wanted.job, wanted.manifest, wanted.record
     (place,) = record.places
     name = place.repository
-    lock = attaching.lock(job.settings, documents.lock_files(job), manifest)
-    claims = documents.claims(job, wanted.image, wanted.smoked, record, {"lock": lock.manifest.digest})
+    lock = attaching.lock(job.settings, provenance.lock_files(job.settings, job), manifest)
+    claims = documents.claims(job, record, wanted.smoked.data, lock.manifest.digest)
     artifacts, old = [lock], None
     if key is not None:
         tool = attaching.tool(job.settings)

@@ -2,19 +2,22 @@
 
 Any image will do: one of ours by --target (the one built last here) or --image, local or in a registry; one that is
 not ours gets the checks that fit any image. What needs a GPU is skipped, with the reason, where there is none.
+
+--attest signs the report and attaches it to the published digest (--image REPOSITORY@sha256:…), where `verify` and
+`images` show it: with --require-gpu that is how the owner of a Spark tells others that it works there.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from build import assemble, emulation, engine, host, reference, report, smoke, steps
+from build import assemble, attesting, emulation, engine, host, reference, report, smoke, steps
 from build.console import say, step, table, warn
-from build.errors import BuildError, ImageNotFoundError, SmokeError
+from build.errors import BuildError, ImageNotFoundError, SmokeError, UsageError
 from build.intent import read_intent
 from build.models import Settings
 from build.report import Check, Report
@@ -31,10 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--our-checks", action="store_true", help="run this clone's checks instead of those that the image carries"
     )
     parser.add_argument("--require-gpu", action="store_true", help="a check that lacks a GPU fails")
+    parser.add_argument("--attest", action="store_true", help="sign the report and attach it to the published image")
+    parser.add_argument(
+        "--key", metavar="KEY", help="the private key to sign it: a file, env://NAME, a key service"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Check one image. Raises :class:`SmokeError` naming what failed, after the reports are written."""
+    key = signing_key(args, settings)
     name = args.image or built_image(settings, args.target)
     chosen = engine.find(settings)
     client = engine.client(chosen)
@@ -49,13 +57,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     folder = (args.output or settings.repo / "out" / "smoke").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     stem = _stem(image)
+    local = image.digest  # as this engine calls it
+    there = attesting.where(name, image) if key is not None else None
+    if there is not None:
+        image = replace(image, digest=there.digest)
     heard = Listener(started=time.monotonic())
     started = datetime.now(UTC).isoformat(timespec="seconds")
     checks = [_platform(image)]
     if checks[0].status == report.PASSED:
         ours = settings.repo / CHECKS if image.foreign or args.our_checks else None
         luggage = smoke.Luggage(uv=arm64_uv(settings, image), checks=ours)
-        subject = smoke.Subject(name=name, reference=image.digest, user=image.user, foreign=image.foreign)
+        subject = smoke.Subject(name=name, reference=local, user=image.user, foreign=image.foreign)
         smoke.run(client, subject, luggage, gpu=args.require_gpu, log=folder / f"{stem}.log", heard=heard)
         checks += [*heard.ended, *heard.lost()]
     made = Report(
@@ -65,7 +77,29 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         seconds=round(time.monotonic() - heard.started, 2),
         checks=report.require_gpu(checks) if args.require_gpu else tuple(checks),
     )  # fmt: skip
-    return tell(settings, made, folder, stem)
+    status = tell(settings, made, folder, stem)
+    if key is not None and there is not None:
+        data = (folder / f"{stem}.json").read_bytes()
+        done = attesting.attest(settings, key, there, data, folder / f"{stem}.sigstore.json")
+        say(f"attached to {done.image}: {done.document}")
+        if done.record is not None:
+            say(f"noted in {done.record.relative_to(settings.repo)}: commit it, or send it as a pull request")
+    return status
+
+
+def signing_key(args: argparse.Namespace, settings: Settings) -> str | None:
+    """The key that the report is signed with, "" for a job's own identity; None where it is not to be attached."""
+    if not args.attest:
+        if args.key:
+            raise UsageError("--key signs what --attest attaches", todo="add --attest, or leave it out")
+        return None
+    if settings.offline or not args.image:
+        raise UsageError(
+            "--attest needs a published image",
+            why="--offline was asked for" if settings.offline else "no --image was named",
+            todo="name one: --image REPOSITORY@sha256:…",
+        )
+    return attesting.key_for(args.key)
 
 
 def tell(settings: Settings, made: Report, folder: Path, stem: str) -> int:
