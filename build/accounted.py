@@ -1,30 +1,30 @@
 """Whose every file of an image is, and whether its bytes are what its owner's list says: all that nothing explains.
 
-**What this shows.** Every layer is read once, from its first byte to its last, and compared with its digests. Each path
-is a locked wheel's, by a RECORD in the image, with that sha256; or a locked Debian package's, by dpkg's lists, with that
-MD5; or a patched file, with the sha256 that the lock gives; or ours; or one of a short table of files that Debian's
-scripts write. There is no package that is not named, none is missing or of another version, and no whiteout, device,
-file capability, set-id bit or second version of a path that is not accounted for.
+**What this shows.** Every layer is read once, from its first byte to its last, and compared with its digests. Each
+path is a locked wheel's, by a RECORD in the image, with that sha256; or a locked Debian package's, by dpkg's lists,
+with that MD5; or a patched file, with the sha256 that the lock gives; or ours; or one of a short table of files that
+Debian's scripts write. There is no package that is not named, none is missing or of another version, and no whiteout,
+device, file capability, set-id bit or second version of a path that is not accounted for.
 
 **What it cannot show.** The lists are in the image and are no better than it: who changes a file and its row in RECORD
 (or in ``md5sums``, and MD5 resists nobody) is seen only where ``Named.lists`` has the digest of that list, taken from
 the locked wheel or .deb itself. dpkg lists neither modes nor where links lead: within the packages' own paths these are
 not compared, but for the special bits. Of bytecode, the driver's stub, ``ld.so.cache`` and packages' scripts the place
 is known and not the digest (``Share.compared`` counts what was compared). All that is shown by building the image
-again: ``nox -s verify -- IMAGE --rebuild``; and by layers of the digests that a signed record has.
+again: ``nox -s verify -- IMAGE --rebuild``; and by layers of the digests that a signed record has. The image's
+configuration (its environment, what it runs) is no file of it, and is compared elsewhere.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import posixpath
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import IO, Any, cast
 
-from build import debclaims, imageview, layertar, ocisource, ourclaims, pyclaims
+from build import debclaims, imageview, layertar, ocisource, ourclaims, pyclaims, records
 from build.claims import KINDS, Accounted, Finding, Named, Share, Verdict
 from build.imageview import FOLDER, Seen, View
 from build.layertar import FILE, Index
@@ -71,7 +71,7 @@ def read(image: Image, *, progress: Progress = lambda _: None) -> list[Index]:
 
     def one(layer: Layer) -> Index:
         what = f"layer {layer.number}{f' ({layer.name})' if layer.name else ''} of {image.name}"
-        with contextlib.closing(ocisource.open_blob(image.source, layer.file, what)) as raw:
+        with ocisource.open_blob(image.source, layer.file, what) as raw:
             return layertar.read(
                 cast("IO[bytes]", _Counted(raw, progress, stop)),
                 digest=layer.digest,
@@ -85,11 +85,12 @@ def read(image: Image, *, progress: Progress = lambda _: None) -> list[Index]:
         order = sorted(image.layers, key=lambda layer: -layer.size)
         jobs = {layer.number: pool.submit(one, layer) for layer in order}
         try:
+            for job in wait(jobs.values(), return_when=FIRST_EXCEPTION).done:
+                job.result()
             return [jobs[layer.number].result() for layer in image.layers]
-        except BaseException:
+        finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def is_kept(path: str) -> bool:
@@ -120,13 +121,13 @@ class _Counted:
 
 
 def _sites(indexes: Iterable[Index]) -> set[str]:
-    return {found[1] for index in indexes for path in index.kept if (found := pyclaims.INFO.fullmatch(path))}
+    return {found[1] for index in indexes for path in index.kept if (found := records.INFO.fullmatch(path))}
 
 
 def _faults(view: View, verdicts: Mapping[str, Verdict | None]) -> list[Finding]:
-    """What is wrong with single paths. A folder that nobody has is told only where nothing below it is told or known."""
+    """What is wrong with single paths. A folder that nobody has is told only where nothing below it is."""
     found = [
-        Finding(view.paths[path].layer, path, verdict.fault or "")
+        Finding(view.paths[path].layer, path, verdict.fault)
         for path, verdict in verdicts.items() if verdict and verdict.fault and not verdict.excused
     ]  # fmt: skip
     nobody = [path for path, verdict in verdicts.items() if verdict is None]

@@ -198,9 +198,10 @@ def _failure(log: Path) -> BuildError:
         )
     if "exec format error" in tail:
         return EmulationError(
-            "the machine that builds cannot run arm64 programs",
+            "the machine that builds cannot run a step's program",
             why=f"exec format error, in the last lines of {log}",
-            todo="register QEMU's emulation there (Debian, Ubuntu: apt-get install qemu-user-static)",
+            todo="where it is not an arm64, register QEMU's emulation there (Debian, Ubuntu: apt-get install "
+            "qemu-user-static); --machine, if given, must be its own architecture",
         )
     if failed := _cache_fault(lines):
         return ImageBuildError(

@@ -28,11 +28,13 @@ class Named:
 
     ``wheels``: distribution (PEP 503) → version as the image has it (``0.32.0+spark``); ``debs``: Debian package →
     version. ``patched``: path below site-packages → its patch. ``native``: the distribution whose libraries were
-    compiled, if any. ``own``: path in the image → sha256, of what lies in ``dockerfiles/image`` of the clone that knows;
-    ``manifest``: what ``opt/spark/manifest.json`` says but for ``own``; ``bytecode``: patterns of the sources that are
+    compiled, if any.
+
+    ``own``: path in the image → sha256, of what lies in a clone's ``dockerfiles/image``; ``manifest``: what
+    ``opt/spark/manifest.json`` says but for its member ``own``; ``bytecode``: patterns of the sources that are
     compiled, as in ``lock/targets.toml``. None: not known, and then less is shown.
 
-    ``lists``: "wheel NAME" or "deb NAME" → digest of all that its list of files says (:func:`build.pyclaims.digest_of`,
+    ``lists``: "wheel NAME" or "deb NAME" → digest of all that its list of files says (:func:`build.records.digest_of`,
     :func:`build.debclaims.digest_of`), as known from the locked file itself; those of which none is known are believed.
     ``contradicted``: distribution, whose published RECORD is known not to fit its own files → path below site-packages
     → sha256 of what its wheel really holds there; an empty mapping where nobody looked.

@@ -33,7 +33,9 @@ SIMPLE_SIGNATURE = "dev.cosignproject.cosign/signature"
 ACTIONS_IDENTITY = "ACTIONS_ID_TOKEN_REQUEST_URL"
 GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 KEY_VARIABLE = "COSIGN_PRIVATE_KEY"
-KEYLESS_PREFIXES = ("ACTIONS_ID_TOKEN_", "GITHUB_", "SIGSTORE_", "TUF_", "COSIGN_")
+IDENTITY_PREFIX = "ACTIONS_ID_TOKEN_"
+ROOT_PREFIXES = ("SIGSTORE_", "TUF_")  # settings of Sigstore's root of trust
+SECRETS = ("GITHUB_TOKEN", "GH_TOKEN", "REGISTRY_TOKEN")  # of registries, which cosign does not talk to
 # A root of trust that trusts no authority: all that checking by a key needs, and no network.
 NO_AUTHORITY = b'{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
 PEM = re.compile(r"-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
@@ -115,12 +117,14 @@ class Cosign:
             place = Path(folder)
             (place / "payload").write_bytes(payload)
             (place / "key").write_text(trust.key, encoding="ascii")
+            # A file: cosign would take a text for the path or the URL of one, and it is somebody else's text.
+            (place / "signature").write_text(signature, encoding="utf-8", errors="replace")
             argv: list[proc.Arg] = ["verify-blob", "--key", place / "key", "--insecure-ignore-tlog"]
-            self._check([*argv, "--signature", signature, place / "payload"], "old signature")
+            self._check([*argv, "--signature", place / "signature", place / "payload"], "old signature")
 
     def _check(self, argv: Sequence[proc.Arg], what: str) -> None:
         try:
-            proc.run([*self.argv, *argv], env=_environment(keyless=True), verbose=self.verbose)
+            proc.run([*self.argv, *argv], env=_checking(), verbose=self.verbose)
         except CommandError as error:
             words = [line for line in error.output.splitlines() if line.startswith("Error:")]
             raise VerifyError(
@@ -129,7 +133,7 @@ class Cosign:
 
     def _sign(self, argv: Sequence[proc.Arg], key: str) -> proc.Completed:
         try:
-            return proc.run([*self.argv, *argv], env=_environment(keyless=not key, key=key), verbose=self.verbose)
+            return proc.run([*self.argv, *argv], env=_signing(key), verbose=self.verbose)
         except CommandError as error:
             words = [line for line in error.output.splitlines() if "rror" in line]
             locked = "inappropriate ioctl" in error.output or "decrypt" in error.output
@@ -161,7 +165,9 @@ def signer(cosign: Cosign, key: str) -> Signer:
 
 
 def key_id(pem: str) -> str:
-    """A public key's name: the sha256 of its DER form, which no line break changes."""
+    """A public key's name: the sha256 of its DER form, which no line break changes; ValueError for what is none."""
+    if not PEM.fullmatch(pem.strip()):
+        raise ValueError("no PEM file of one public key")
     body = "".join(line for line in pem.strip().splitlines() if not line.startswith("-----"))
     return hashlib.sha256(base64.b64decode(body)).hexdigest()
 
@@ -209,18 +215,22 @@ def _trusted(trust: Trust, place: Path) -> list[proc.Arg]:
     return ["--certificate-identity", trust.identity, "--certificate-oidc-issuer", trust.issuer, *root]
 
 
-def _environment(*, keyless: bool, key: str = "") -> dict[str, str]:
-    """What cosign may know: a network where it needs one, the key's variable and password, a job's identity."""
+def _checking() -> dict[str, str]:
+    """What cosign may know to check: a network, to fetch Sigstore's root of trust; no secret of ours."""
+    named = {name: value for name, value in os.environ.items() if name.startswith(ROOT_PREFIXES)}
+    return {**named, **proc.network_env()}
+
+
+def _signing(key: str) -> dict[str, str]:
+    """What cosign may know to sign: the key's variable and password, or a network and the job's identity."""
     found = {name: value for name, value in os.environ.items() if name == "COSIGN_PASSWORD"}
+    if not key:
+        return {**_checking(), **{name: text for name, text in os.environ.items() if name.startswith(IDENTITY_PREFIX)}}
     if key.startswith("env://"):
         name = key.removeprefix("env://")
         if name not in os.environ:
             raise SigningError(f"there is no key in {name}", why="the variable is not set", todo="set it, or --key")
-        found[name] = os.environ[name]
-    if "://" in key and not key.startswith("env://"):  # a key service, with its own variables
-        found |= dict(os.environ)
-    if keyless:
-        named = {name: value for name, value in os.environ.items() if name.startswith(KEYLESS_PREFIXES)}
-        found |= {**named, **proc.network_env()}
-        found.pop("GITHUB_TOKEN", None)
+        return {**found, name: os.environ[name]}
+    if "://" in key:  # a key service, with its own variables
+        found = {name: value for name, value in os.environ.items() if name not in SECRETS}
     return found

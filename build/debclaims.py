@@ -7,6 +7,7 @@ links lead; what its lists do not cover is for :mod:`build.debrules`.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Debian:
         self._md5: dict[str, str] = {}
         for package in self.packages.values():
             self._take_in(package, lists.get(f"deb {package.name}", ""))
+        self._folders = {posixpath.dirname(path) for path in self._owner}
         self.rules = Rules(view, Facts(owner=self._owner, packages=self.packages.keys()))
         self._strays()
         self._both_ways(named)
@@ -89,6 +91,8 @@ class Debian:
             return Verdict(DEB)
         wanted = self._md5.get(seen.path)
         package = self._owner[seen.path]
+        if seen.path in self._folders:
+            return Verdict(DEB, fault=f"{package} has a folder there, and it is a {seen.kind}")
         if seen.kind == SYMLINK:
             if wanted:
                 return Verdict(DEB, fault=f"{package} has a file there, and it is a link")
@@ -122,7 +126,7 @@ class Debian:
         if f"{place}.list" not in self.view.kept:
             self.missing.append(Finding(0, f"{INFO}{package.name}.list", "dpkg's status names the package"))
             return
-        listed = self.view.text(f"{place}.list").splitlines()
+        listed = self.view.text(f"{place}.list").split("\n")
         md5 = dict(package.conffiles)
         for line in self.view.text(f"{place}.md5sums").splitlines():
             value, _, path = line.partition("  ")

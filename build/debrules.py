@@ -42,8 +42,12 @@ HOLDS = {  # path → who writes it, its bytes
     "etc/fstab": (HOOK, b"# UNCONFIGURED FSTAB FOR BASE SYSTEM\n"),  # mmdebstrap
     "etc/hosts": (
         "netbase",
-        b"127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\n"
-        b"ff02::2\t\tip6-allrouters\n\n",
+        b"""127.0.0.1\tlocalhost
+::1\t\tlocalhost ip6-localhost ip6-loopback
+ff02::1\t\tip6-allnodes
+ff02::2\t\tip6-allrouters
+
+""",
     ),
     "etc/machine-id": (HOOK, b""),  # each machine has its own
     "etc/networks": ("netbase", b"default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n\n"),

@@ -1,4 +1,4 @@
-"""Files that Debian's scripts write from files that packages list, and the links that they make: are they those?
+"""What Debian's scripts write from files that packages list, and the links that they make: whether it is that.
 
 What an attacker would like to change is here: which certificates are trusted, how su asks, who may log in, which
 library a name stands for, which program. Each function says who writes the file, and what is wrong with it.
@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 
+from build.debformats import parse_alternative, parse_cache
 from build.imageview import SYMLINK, Seen, View
 
 USERS = {  # ours, of rootfs_hook.sh, after those of base-passwd
@@ -40,7 +41,6 @@ SHELLS = "usr/share/debianutils/shells"  # a file, and a folder of that name wit
 UNITS = "etc/systemd/system/"  # deb-systemd-helper enables what packages bring; no systemd runs in a container
 HELPER = "var/lib/systemd/deb-systemd-helper-enabled"
 DIVERSIONS, CACHE = "var/lib/dpkg/diversions", "etc/ld.so.cache"
-CACHE_HEAD, CACHE_ENTRY = struct.Struct("<20sII20x"), struct.Struct("<iIIIQ")  # glibc's sysdeps/generic/dl-cache.h
 KEPT = {
     *USERS, *(source for source, _ in USERS.values()), BUNDLE, CONF, DIVERSIONS, CACHE, "etc/shells",
     "var/lib/shells.state",
@@ -194,40 +194,3 @@ class Written:
             good = bool(found[1]) != bool(found[3]) and all(line in self.view.paths for line in wants)
             return (package, True, "" if good else "it tells of a link that is not there") if package else None
         return None
-
-
-def parse_alternative(name: str, text: str) -> tuple[list[tuple[str, str]], list[list[str]]]:
-    r"""The file of an alternative: (name, link) of it and of each slave, and of each choice where they lead.
-
-    A choice is a path, a priority, and a path for each slave, empty where it has none.
-
-    >>> parse_alternative("auto\n/usr/bin/awk\nnawk\n/usr/bin/nawk\n\n/usr/bin/mawk\n5\n/usr/bin/mawk\n\n")
-    ([('', '/usr/bin/awk'), ('nawk', '/usr/bin/nawk')], [['/usr/bin/mawk', '/usr/bin/mawk']])
-    """
-    head, _, rest = text.partition("\n\n")
-    lines = head.split("\n")[1:]
-    if not lines or len(lines) % 2 == 0:
-        return [], []
-    generic = [(name, lines[0]), *zip(lines[1::2], lines[2::2], strict=True)]
-    rows = rest.split("\n")
-    size = len(generic) + 1
-    choices = [rows[at : at + size] for at in range(0, len(rows), size) if any(rows[at : at + size])]
-    if any(len(choice) != size for choice in choices):
-        return [], []
-    return generic, [[choice[0], *choice[2:]] for choice in choices]
-
-
-def parse_cache(data: bytes) -> list[tuple[str, str]]:
-    """The names and files of an ``ld.so.cache`` in glibc's own form, little-endian as on aarch64."""
-    magic, count, _ = CACHE_HEAD.unpack_from(data)
-    if magic != b"glibc-ld.so.cache1.1":
-        raise ValueError("it has another form")
-    found = []
-    for number in range(count):
-        _, name, file, _, _ = CACHE_ENTRY.unpack_from(data, CACHE_HEAD.size + number * CACHE_ENTRY.size)
-        found.append((_string(data, name), _string(data, file)))
-    return found
-
-
-def _string(data: bytes, at: int) -> str:
-    return data[at : data.index(b"\0", at)].decode()

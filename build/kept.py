@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,9 @@ from build import (
     deblock,
     debs,
     gitsource,
+    licences,
     lockfile,
+    named,
     patched,
     private,
     processes,
@@ -67,7 +69,8 @@ def read(settings: Settings) -> Named:
     folders = {roots.root_id(debset) for debset in debsets}
     entries = {
         "trees": frozenset(name for lock in locks for name in _trees(settings, intent, lock))
-        | frozenset(_carried_trees(carried)),
+        | frozenset(_carried_trees(carried))
+        | frozenset(_told(locks, debsets)),
         "roots": frozenset(folders | {f"{name}.tar" for name in folders} | uvs | _running_root(settings.store)),
         "rootfs": frozenset(f"{rootfs.rootfs_id(debset)}.tar" for debset in debsets),
         "contexts": frozenset(lock.target for lock in locks),
@@ -117,6 +120,15 @@ def _trees(settings: Settings, intent: Intent, lock: Lock) -> Iterator[str]:
             with suppress(LockError):  # a component has no such source
                 name = patched.name(settings, lock, found, git=git)
                 yield from (name, f"{name}.json")
+
+
+def _told(locks: Iterable[Lock], debsets: Iterable[DebSet]) -> Iterator[str]:
+    """The names in ``trees/`` of what packages say of themselves: their licences, and digests of their lists."""
+    for lock in locks:
+        yield licences.name(licences.wheels_of(lock))
+    for debset in debsets:
+        yield licences.name(debset.debs)
+        yield named.deb_lists_name(debset)
 
 
 def _carried_trees(carried: releases.Releases) -> Iterator[str]:

@@ -99,7 +99,7 @@ def _anded(words: str) -> list[str]:
     for group in re.split(r",\s+and\s+", words, flags=re.IGNORECASE):
         has_choice = re.search(r"\s+or\s+", group, re.IGNORECASE)
         parts += [group] if has_choice else re.split(r"\s+and\s+", group, flags=re.IGNORECASE)
-    return [part.strip(" ,") or "without a name" for part in parts]
+    return [" ".join(part.split()).strip(" ,") or "without a name" for part in parts]
 
 
 def _alternatives(words: str) -> str:

@@ -1,6 +1,6 @@
 """What the list of a locked wheel or .deb says of its files, from the locked file itself: to compare an image's with.
 
-The digests of :func:`build.pyclaims.digest_of` and :func:`build.debclaims.digest_of`, made from what an installer makes
+The digests of :func:`build.records.digest_of` and :func:`build.debclaims.digest_of`, made from what an installer makes
 of a package: uv's programs for entry points, and its first line of scripts. Formats: PEP 427, entry points
 specification, deb(5).
 """
@@ -16,12 +16,12 @@ import tarfile
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from build import unpack, wheels
 from build.debclaims import digest_of as digest_of_deb
-from build.pyclaims import VENV, Rows, hex_of
-from build.pyclaims import digest_of as digest_of_rows
+from build.records import VENV, Rows, hex_of
+from build.records import digest_of as digest_of_rows
 
 POINT = "entry point="  # how build.wheels says what a program calls
 PLACEHOLDER, INTERPRETER = b"#!python", f"#!/{VENV}/bin/python".encode()
@@ -78,7 +78,7 @@ def contradictions(wheel: Path) -> dict[str, str]:
         for name in archive.namelist():
             if rows.get(name):
                 with archive.open(name) as stream:
-                    actual = hashlib.file_digest(cast("IO[bytes]", stream), "sha256").hexdigest()
+                    actual = hashlib.file_digest(cast("Any", stream), "sha256").hexdigest()
                 if actual != rows[name]:
                     found[name] = actual
     return found

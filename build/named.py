@@ -124,8 +124,12 @@ def _deb_lists(job: Job) -> dict[str, str]:
         with ThreadPoolExecutor(2) as pool:
             return dict(zip(debs, pool.map(lockedlists.of_deb, debs.values()), strict=True))
 
-    name = f"deb-lists-{digest([FORM, sorted(deb.sha256 for deb in job.rootfs.debs)])}.json"
-    return {f"deb {key}": value for key, value in _kept(job, name, made).items()}
+    return {f"deb {key}": value for key, value in _kept(job, deb_lists_name(job.rootfs), made).items()}
+
+
+def deb_lists_name(debset: DebSet) -> str:
+    """The name in ``trees/`` of what is known of a set of Debian packages."""
+    return f"deb-lists-{digest([FORM, sorted(deb.sha256 for deb in debset.debs)])}.json"
 
 
 def _kept(job: Job, name: str, make: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:

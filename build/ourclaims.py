@@ -14,7 +14,7 @@ from typing import Any
 from build.claims import OURS, Finding, Named, Verdict
 from build.imageview import SYMLINK, Seen, View
 from build.layertar import FILE
-from build.pyclaims import COMPILED_LIST, RELEASED, VENV, Rows
+from build.records import COMPILED_LIST, RELEASED, VENV, Rows
 
 SPARK = "opt/spark"
 MANIFEST, OWN = f"{SPARK}/manifest.json", f"{SPARK}/own.json"

@@ -145,8 +145,10 @@ def _dependencies(job: Job) -> Iterator[Descriptor]:
         yield from _component(job, item)
     for external in job.lock.externals:
         yield from _git(external.name, external.source)
+    patched = {item.distribution for item in job.lock.components}
     for substitute in job.lock.native.substitutes if job.lock.native else ():
-        yield _file(substitute.wheel)
+        if substitute.wheel not in job.lock.wheels or substitute.wheel.name not in patched:  # else it was named above
+            yield _file(substitute.wheel)
 
 
 def _component(job: Job, item: Component) -> Iterator[Descriptor]:

@@ -32,7 +32,7 @@ class PublishedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Signer:
-    """Whose signature to expect. ``kind``: "key" (``identity``: sha256 of the public key's PEM) or "keyless"
+    """Whose signature to expect. ``kind``: "key" (``identity``: sha256 of the public key's DER form) or "keyless"
     (``identity`` and ``issuer`` of the certificate); "" where nothing was signed, for private tests.
     """
 

@@ -6,6 +6,7 @@ Composes. Each demand is an error with the command that meets it, raised before 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from build.ociimage import Image
 FREE = (str(published.FOLDER), str(results.FOLDER), "README.md")  # what a push or a build itself writes
 UNFIT = "not for use"
 DIRTY = "dirty checkout"
+HONEST = ("-c", f"core.excludesFile={os.devnull}", "-c", "core.fsmonitor=false")  # the user's own list hides files
 SHOWN = 8  # changed files in a message
 
 
@@ -48,13 +50,14 @@ def commit(repo: Path) -> str:
 
 def changed(repo: Path) -> tuple[str, ...]:
     """What differs from the commit: changed, added and unknown files; records, results and what git ignores aside."""
-    argv = ["git", "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"]
+    argv = ["git", *HONEST, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"]
     rows = proc.run(argv, cwd=repo).stdout.split("\0")
-    return tuple(row[3:] for row in rows if row and not row[3:].startswith(FREE))
+    return tuple(row[3:] for row in rows if row and not any(f"{row[3:]}/".startswith(f"{free}/") for free in FREE))
 
 
 def require_clean(settings: Settings, *, allowed: bool) -> tuple[str, ...]:
     """The remarks that a record gets for the checkout; :class:`PublishError` for a dirty one, unless ``allowed``."""
+    commit(settings.repo)  # or its error, which says more than git's
     found = changed(settings.repo)
     if not found:
         return ()
@@ -145,7 +148,7 @@ def require_smoked(settings: Settings, target: str, image: Image, named: Path | 
         digest, chain = str(told["digest"]), str(told["chain_id"])
     except FileNotFoundError as error:
         raise PublishError(f"{target} was not smoked", why=f"there is no report {path.name}", todo=smoke) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PublishError(f"{path.name} is no smoke report", why=repr(error), todo=smoke) from error
     if digest != image.manifest or chain != image.labels.get(f"{steps.LABEL}.chain-id"):
         raise PublishError(

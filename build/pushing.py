@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from build import ocisource, upload
+from build import ocisource, registry, upload
 from build.console import human_bytes, step, transfer
-from build.errors import PublishError, RegistryError, TagError
+from build.errors import HashMismatchError, PublishError, RegistryError, TagError
 from build.ociimage import Image
 from build.registry import Manifest, Repository
 
 WORKERS = 4
+
+
+class Stopped(Exception):  # noqa: N818 - a signal within this module
+    """Another blob could not be sent: this one need not be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,12 @@ def manifest_of(image: Image) -> Manifest:
     if not image.manifest:
         raise PublishError(f"{image.name} has no manifest to publish", why="it is no OCI image", todo="build it here")
     data = _bytes(image, image.manifest)
-    return Manifest(media_type=str(json.loads(data)["mediaType"]), data=data)
+    found = Manifest(media_type=str(json.loads(data).get("mediaType", registry.MANIFEST)), data=data)
+    if found.digest != image.manifest:
+        raise HashMismatchError(
+            f"{image.name} changed while it was read", why=f"it was {image.manifest}", todo="run the same command again"
+        )
+    return found
 
 
 def blobs_of(image: Image) -> list[upload.Blob]:
@@ -80,12 +90,20 @@ def _missing(repository: Repository, blobs: Sequence[upload.Blob]) -> list[uploa
 
 
 def send_all(repository: Repository, blobs: Iterable[upload.Blob], progress: upload.Progress) -> int:
-    """Send blobs side by side; the bytes that were sent. The first that cannot be sent ends it."""
+    """Send blobs side by side; the bytes that were sent. The first that cannot be sent ends it, in their middle."""
+    stop = threading.Event()
+
+    def told(count: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        progress(count)
+
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs = [pool.submit(upload.send, repository, blob, progress) for blob in blobs]
+        jobs = [pool.submit(upload.send, repository, blob, told) for blob in blobs]
         try:
             return sum(job.result() for job in concurrent.futures.as_completed(jobs))
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -24,7 +24,7 @@ EMPTY = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 TITLE = "org.opencontainers.image.title"
 TRIES = 4  # to put an index that somebody else changes at the same time
-LIST_LIMIT = 1000  # pages
+LIST_LIMIT = 100  # pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +99,15 @@ def of(repository: Repository, digest: str) -> tuple[Referrer, ...]:
         Referrer(
             digest=str(row.get("digest")),
             artifact_type=str(row.get("artifactType", "")),
-            annotations={str(key): str(value) for key, value in (row.get("annotations") or {}).items()},
+            annotations=_texts(row.get("annotations")),
         )
         for row in rows
         if registry.DIGEST.fullmatch(str(row.get("digest")))
     )
+
+
+def _texts(told: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in told.items()} if isinstance(told, dict) else {}
 
 
 def fallback_tag(digest: str) -> str:
@@ -121,7 +125,7 @@ def _api(repository: Repository, digest: str) -> list[dict[str, Any]] | None:
     found: list[dict[str, Any]] = []
     for _ in range(LIST_LIMIT):
         answer = repository.http.request(
-            "GET", path, repository.access, ok=(200, 400, 404, 405), headers={"Accept": registry.INDEX}
+            "GET", path, repository.access, ok=(200, 400, 404, 405, 406, 501), headers={"Accept": registry.INDEX}
         )
         kind = answer.headers.get("Content-Type", "").split(";")[0]
         if answer.status_code != 200 or kind != registry.INDEX:
@@ -153,14 +157,16 @@ def _add(repository: Repository, made: Manifest, subject: str) -> int:
         "artifactType": content["artifactType"], "annotations": content["annotations"],
     }  # fmt: skip
     for attempt in range(TRIES):
-        rows = _rows(repository.manifest(tag), repository)
-        if any(known.get("digest") == made.digest for known in rows):
+        known = repository.manifest(tag)
+        rows = _rows(known, repository)
+        if any(entry.get("digest") == made.digest for entry in rows):
             return 0
         time.sleep(0.2 * attempt)
-        told = {"schemaVersion": 2, "mediaType": registry.INDEX, "manifests": [*rows, row]}
+        others = known.content if known else {}
+        told = {**others, "schemaVersion": 2, "mediaType": registry.INDEX, "manifests": [*rows, row]}
         index = Manifest(media_type=registry.INDEX, data=json.dumps(told, separators=(",", ":")).encode())
         repository.put_manifest(index, tag)
-        if any(known.get("digest") == made.digest for known in _rows(repository.manifest(tag), repository)):
+        if any(entry.get("digest") == made.digest for entry in _rows(repository.manifest(tag), repository)):
             return len(index.data)
     raise RegistryError(
         f"{repository.reference} does not keep the list of what is attached",

@@ -10,12 +10,16 @@ import hashlib
 import io
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
 
 from build.credentials import Credentials
 from build.errors import ImageNotFoundError, NetworkError, RegistryError, UsageError
-from build.registryhttp import PIECE, Access, Connection, cause
+from build.registryhttp import BACKOFF_SECONDS, PIECE, Connection, cause
+from build.registrylogin import Access
+from build.registryplaces import joined
 
 if TYPE_CHECKING:
     import requests
@@ -29,9 +33,11 @@ DOCKER_MANIFESTS = (
 ACCEPT = ", ".join((MANIFEST, INDEX, *DOCKER_MANIFESTS))
 MANIFEST_LIMIT = 4 << 20  # bytes; what the specification asks registries to take at least, and ours are some kB
 TRIES = 5  # of a blob whose reading is cut
+PAGES = 1000  # of a list
 # distribution-spec 1.1, "Pulling manifests": names and tags; digests: image-spec, descriptor.md.
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?")
+LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # RFC 1123, 2.1
+HOST = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*|\[[0-9a-fA-F:]+\])(?::([0-9]{{1,5}}))?")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -65,9 +71,12 @@ def parse(text: str) -> Reference:
     host, _, name = rest.partition("/")
     name, _, tag = name.partition(":")
     named = "." in host or ":" in host or host == "localhost"
-    good = named and HOST.fullmatch(host) and NAME.fullmatch(name)
+    place = HOST.fullmatch(host)
     if (
-        not good
+        not named
+        or not place
+        or int(place[1] or 443) > 65535
+        or not NAME.fullmatch(name)
         or ("@" in text and not DIGEST.fullmatch(digest))
         or (":" in rest[len(host) :] and not TAG.fullmatch(tag))
     ):
@@ -93,7 +102,10 @@ class Manifest:
     @property
     def content(self) -> dict[str, Any]:
         """The JSON in it; ``ValueError`` for what is none."""
-        found = json.loads(self.data)
+        try:
+            found = json.loads(self.data)
+        except RecursionError as error:
+            raise ValueError("too deep") from error
         if not isinstance(found, dict):
             raise ValueError("not an object")  # noqa: TRY004 - of JSON that is bad in whatever way
         return found
@@ -180,14 +192,18 @@ class Repository:
 
     def tags(self) -> tuple[str, ...]:
         """All tags, sorted; none of a repository that is not there."""
-        found: list[str] = []
+        found: set[str] = set()
         path = f"/v2/{self.name}/tags/list?n=1000"
-        while path:
+        for _ in range(PAGES):
             answer = self.http.request("GET", path, self.access, ok=(200, 404))
             if answer.status_code == 404:
                 break
-            found += [str(tag) for tag in answer.json().get("tags") or ()]
+            told = self.http.document(answer).get("tags")
+            rows = told if isinstance(told, list) else []
+            found |= {tag for tag in rows if isinstance(tag, str) and TAG.fullmatch(tag)}
             path = next_page(answer)
+            if not path:
+                break
         return tuple(sorted(found))
 
     def has_blob(self, digest: str) -> bool:
@@ -229,6 +245,7 @@ class _Blob(io.RawIOBase):
         self._digest = digest
         self._size = size
         self._position = 0
+        self._ahead = 0  # bytes that come once more, from a server that does not know ranges
         self._cuts = 0
         self._answer: Any = None
         self._open()
@@ -238,16 +255,20 @@ class _Blob(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while self._position < self._size:
+            wanted = self._ahead or self._size - self._position
             try:
-                data = self._answer.raw.read(min(len(buffer), self._size - self._position), decode_content=False)
+                data = self._answer.raw.read(min(len(buffer), wanted), decode_content=False)
             except _cuts() as error:
                 self._again(cause(error))
                 continue
-            if data:
+            if data and self._ahead:
+                self._ahead -= len(data)
+            elif data:
                 buffer[: len(data)] = data
                 self._position += len(data)
                 return len(data)
-            self._again(f"it ended after {self._position} of {self._size} bytes")
+            else:
+                self._again(f"it ended after {self._position} of {self._size} bytes")
         return 0
 
     def close(self) -> None:
@@ -263,6 +284,7 @@ class _Blob(io.RawIOBase):
                 f"a layer of {self._of.reference} could not be read to its end", why=f"{why} ({TRIES} tries)",
                 todo="look at the network and run the same command again",
             )  # fmt: skip
+        time.sleep(BACKOFF_SECONDS * 2**self._cuts)
         self._open()
 
     def _open(self) -> None:
@@ -272,17 +294,18 @@ class _Blob(io.RawIOBase):
             "GET", path, self._of.access, ok=(200, 206, 404), headers=headers, stream=True
         )
         if self._answer.status_code == 404:
+            self._answer.close()
             raise ImageNotFoundError(f"{self._of.reference} has no blob {self._digest}")
-        if self._position and self._answer.status_code == 200:  # it does not know ranges: what we have passes by
-            left = self._position
-            while left and (piece := self._answer.raw.read(min(PIECE, left), decode_content=False)):
-                left -= len(piece)
+        self._ahead = self._position if self._answer.status_code == 200 else 0
 
 
 def next_page(answer: requests.Response) -> str:
     """The path of a list's next page (RFC 8288 link), empty at its end; never another host's."""
     link = answer.links.get("next", {}).get("url", "")
-    return re.sub(r"^https?://[^/]+", "", link)
+    if not link:
+        return ""
+    parts = urlsplit(joined(answer.url, link))
+    return f"/{parts.path.lstrip('/')}" + (f"?{parts.query}" if parts.query else "")
 
 
 def _cuts() -> tuple[type[Exception], ...]:

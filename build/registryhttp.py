@@ -1,26 +1,28 @@
 """HTTP to one registry: its token dance, retries of what can heal, one error for each way to be refused.
 
-Specifications: OCI distribution-spec 1.1 (endpoints, error bodies); CNCF distribution, "Token Authentication" and
-"OAuth2 Token Authentication" (the challenge in ``WWW-Authenticate``). Retries and waits are urllib3's.
+Specifications: OCI distribution-spec 1.1 (endpoints, error bodies); how it asks who we are: :mod:`build.registrylogin`.
+Retries and waits are urllib3's. Redirects are followed here, so that no credentials and no token go to another host
+than the registry (and the token server that it names), and nothing is sent without TLS but on this machine.
 """
 
 from __future__ import annotations
 
-import base64
-import ipaddress
+import email.utils
+import http.cookiejar
+import io
 import json
 import re
-import socket
-import ssl
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from build import receive
+from build import receive, registrylogin, registryplaces
 from build.console import say
 from build.credentials import Credentials
 from build.errors import DeniedError, NetworkError, RegistryError
+from build.registrylogin import Access
+from build.registryplaces import is_loopback, joined, origin
 
 if TYPE_CHECKING:
     import requests
@@ -29,24 +31,13 @@ CONNECTIONS = 8
 TRIES = 5
 BACKOFF_SECONDS = 0.5
 LONGEST_WAIT = 60  # seconds, whatever a server asks for
-TIMEOUT_SECONDS = (15, 120)
-PIECE = 1 << 20  # bytes that are handed to the socket at once; http.client's own 16 kB cost half of the speed
+# To connect, to wait for an answer. The first is also what a piece may take to leave: 256 kB in 30 s is a slow line.
+TIMEOUT_SECONDS = (30, 120)
+PIECE = 1 << 18  # bytes that are handed to the socket at once; http.client's own 16 kB cost half of the speed
 HEALING = (408, 429, 500, 502, 503, 504)
+REDIRECTS = 10
 ERROR_LIMIT = 16_384  # bytes of an error's body that are looked at
-CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
-JSON_LIMIT = 16 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """What is asked for: a repository, and whether to write there."""
-
-    name: str
-    write: bool
-
-    @property
-    def scope(self) -> str:
-        return f"repository:{self.name}:pull{',push' if self.write else ''}"
+JSON_LIMIT = 16 << 20  # of any other answer that is no layer
 
 
 class Connection:
@@ -56,9 +47,18 @@ class Connection:
         self.host = host
         self.credentials = credentials
         self.session = _session()
-        self.base = ""
-        self._tokens: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._base = ""
+        self._base_lock = threading.Lock()
+        self._tokens: dict[tuple[str, ...], str] = {}
+        self._token_lock = threading.Lock()
+
+    @property
+    def base(self) -> str:
+        """Its URL, without a path."""
+        if not self._base:
+            with self._base_lock:
+                self._base = self._base or registryplaces.base_url(self.host)
+        return self._base
 
     @property
     def who(self) -> str:
@@ -72,12 +72,7 @@ class Connection:
 
     def url(self, path: str) -> str:
         """A path of the API as a URL; a location that the registry gave stays where it is."""
-        if path.startswith(("http://", "https://")):
-            return path
-        if not self.base:
-            with self._lock:
-                self.base = self.base or _base(self.host)
-        return f"{self.base}{path}"
+        return f"{self.base}{path}" if path.startswith("/") else path
 
     def request(
         self,
@@ -90,81 +85,136 @@ class Connection:
         data: Any = None,
         stream: bool = False,
     ) -> requests.Response:
-        """One request; its answer where the status is one of ``ok``.
+        """One request; its answer where the status is one of ``ok``, its body read unless ``stream``.
 
         Raises :class:`DeniedError` (401, 403), :class:`RegistryError` (any other status), :class:`NetworkError`.
         What can heal is tried again first, but for PATCH, whose sender knows where to go on from.
         """
-        answer = self._send(method, path, access, headers or {}, data, stream=stream)
-        if answer.status_code == 401:
-            self._challenged(answer, access)
+        known = self._tokens.get(access.scopes, "")
+        answer = self._ask(method, self.url(path), headers or {}, data, known)
+        if answer.status_code == 401 and self._is_ours(answer.url):
+            token = self._log_in(answer, access, known)
             if hasattr(data, "rewind"):
                 data.rewind()
-            answer = self._send(method, path, access, headers or {}, data, stream=stream)
-        if answer.status_code in ok:
-            return answer
-        with answer:
-            raise self.refusal(answer, f"{method} {_plain(path)}", access)
+            answer = self._ask(method, self.url(path), headers or {}, data, token)
+        if answer.status_code not in ok:
+            with answer:
+                raise self.refusal(answer, f"{method} {_plain(path)}", access)
+        if not stream:
+            self._take(answer)
+        return answer
 
-    def _send(
-        self, method: str, path: str, access: Access, headers: Mapping[str, str], data: Any, *, stream: bool
-    ) -> requests.Response:
-        import requests  # noqa: PLC0415
-
-        url = self.url(path)
-        own = dict(headers)
-        if url.startswith(self.base) and (token := self._tokens.get(access.scope)):
-            own["Authorization"] = token  # never to another host that a location leads to
+    def document(self, answer: requests.Response) -> dict[str, Any]:
+        """The JSON object of an answer; :class:`RegistryError` where it is none."""
         try:
-            return self.session.request(
-                method, url, headers=own, data=data, stream=stream, timeout=TIMEOUT_SECONDS, allow_redirects=not data
-            )
-        except requests.RequestException as error:
+            found = json.loads(answer.content)
+            if isinstance(found, dict):
+                return found
+        except (ValueError, RecursionError):
+            pass
+        raise RegistryError(f"the registry {self.host} answers what is no JSON object", why=_plain(answer.url))
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], data: Any, token: str) -> requests.Response:
+        """Send, and go where the registry sends us. Of what has a body the sender knows the place."""
+        for _ in range(REDIRECTS):
+            answer = self._send(method, url, headers, data, token)
+            kept = (301, 302, 303, 307, 308) if method in ("GET", "HEAD") else (307, 308)
+            if answer.status_code not in kept or "Location" not in answer.headers or data:
+                return answer
+            answer.close()
+            url = joined(answer.url, answer.headers["Location"])
+        raise RegistryError(f"the registry {self.host} sends us in circles", why=f"{method} {_plain(url)}")
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], data: Any, token: str) -> requests.Response:
+        """One request, whose body is not read yet. ``token``: for the registry's eyes only."""
+        import requests  # noqa: PLC0415
+        import urllib3.exceptions  # noqa: PLC0415
+
+        self._require_safe(url)
+        try:
+            made = self.session.prepare_request(requests.Request(method, url, headers=dict(headers), data=data))
+            place = str(made.url)  # a URL means what the library makes of it
+            if token and self._is_ours(place):
+                made.headers["Authorization"] = token
+            how = self.session.merge_environment_settings(place, registryplaces.proxies(place), True, None, None)
+            return self.session.send(made, timeout=TIMEOUT_SECONDS, allow_redirects=False, **how)
+        except (OSError, UnicodeError, urllib3.exceptions.HTTPError) as error:  # requests' own are OSErrors
             raise NetworkError(
                 f"the registry {self.host} cannot be reached, or hung up",
-                why=f"{method} {_plain(path)}: {cause(error)}",
+                why=f"{method} {_plain(url)}: {cause(error)}",
                 todo="run the same command again: what it has is not sent again",
             ) from error
 
-    def _challenged(self, answer: requests.Response, access: Access) -> None:
-        """Get what the registry asks for: a token, or name and password with each request."""
+    def _take(self, answer: requests.Response) -> None:
+        """Read a small answer, so that its connection serves the next request."""
+        import urllib3.exceptions  # noqa: PLC0415
+
+        data = bytearray()
+        try:
+            for piece in answer.raw.stream(1 << 16, decode_content=True):
+                data += piece
+                if len(data) > JSON_LIMIT:
+                    answer.close()
+                    raise RegistryError(
+                        f"the registry {self.host} answers more than {JSON_LIMIT} bytes", why=_plain(answer.url)
+                    )
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            raise NetworkError(
+                f"the registry {self.host} hung up", why=cause(error), todo="run the same command again"
+            ) from error
+        answer.raw = io.BytesIO(data)
+
+    def _is_ours(self, url: str) -> bool:
+        return origin(url) == origin(self.base)
+
+    def _require_safe(self, url: str) -> None:
+        """That we may go there: by TLS, or on this machine where the registry itself is here without."""
+        place = origin(url)
+        if place is None:
+            raise RegistryError(f"the registry {self.host} sends us where nobody can go", why=_plain(url)[:200])
+        if place[0] == "http" and not (self.base.startswith("http://") and is_loopback(place[1])):
+            raise RegistryError(
+                f"the registry {self.host} sends us to a place without TLS",
+                why=f"{place[1]}:{place[2]}",
+                todo="the registry, or a proxy before it, must be told by which URL it is reached (X-Forwarded-Proto)",
+            )
+
+    def _log_in(self, answer: requests.Response, access: Access, known: str) -> str:
+        """What to answer a 401 with; had once for all threads that got one at the same time."""
         told = answer.headers.get("WWW-Authenticate", "")
         answer.close()
-        kind = told.split(" ", 1)[0].lower()
-        fields = dict(CHALLENGE.findall(told))
-        if kind == "basic":
-            if self.credentials is None or not self.credentials.secret:
-                raise self.denied(f"it wants a name and a password, and we are {self.who}")
-            self._tokens[access.scope] = _basic(self.credentials)
-        elif kind == "bearer" and "realm" in fields:
-            self._tokens[access.scope] = f"Bearer {self._token(fields, access)}"
-        else:
-            raise self.denied(f"it asks for a way to log in that we do not know: {kind or 'none named'}")
+        with self._token_lock:
+            if self._tokens.get(access.scopes, "") == known:
+                self._tokens[access.scopes] = self._authorization(told, access)
+            return self._tokens[access.scopes]
 
-    def _token(self, fields: Mapping[str, str], access: Access) -> str:
-        import requests  # noqa: PLC0415
+    def _authorization(self, told: str, access: Access) -> str:
+        """What the registry asks for: a token, or name and password with each request."""
+        asked = registrylogin.challenges(told)
+        if "realm" in asked.get("bearer", {}):
+            return f"Bearer {self._token(asked['bearer'], access)}"
+        if "basic" not in asked:
+            raise self.denied(f"it asks for a way to log in that we do not know: {', '.join(asked) or 'none named'}")
+        if self.credentials is None or not self.credentials.secret:
+            raise self.denied(f"it wants a name and a password, and we are {self.who}")
+        return registrylogin.basic(self.credentials)
 
-        asked = {"scope": access.scope, "service": fields.get("service", "")}
+    def _token(self, asked: Mapping[str, str], access: Access) -> str:
         known = self.credentials
-        try:
-            if known is not None and known.identity:
-                form = {**asked, "grant_type": "refresh_token", "refresh_token": known.identity, "client_id": "nox"}
-                answer = self.session.post(fields["realm"], data=form, timeout=TIMEOUT_SECONDS)
-            else:
-                own = {"Authorization": _basic(known)} if known is not None else {}
-                answer = self.session.get(fields["realm"], params=asked, headers=own, timeout=TIMEOUT_SECONDS)
-        except requests.RequestException as error:
-            raise NetworkError(
-                f"the token server of {self.host} cannot be reached", why=cause(error), todo="run it again"
-            ) from error
+        realm, service = joined(self.base, asked["realm"]), asked.get("service", "")
+        if known is not None and known.only and origin(realm) != origin(f"https://{known.only}"):
+            raise self.denied(f"its token server is no part of {known.only}, and {known.source} is for nobody else")
+        if known is not None and known.identity:
+            form = registrylogin.token_form(service, access, known.identity)
+            answer = self._send("POST", realm, {}, form, "")
+        else:
+            own = {"Authorization": registrylogin.basic(known)} if known is not None else {}
+            answer = self._send("GET", registrylogin.token_query(realm, service, access), own, None, "")
+        self._take(answer)
         if answer.status_code in (400, 401, 403):
             raise self.denied(f"its token server does not know us: we are {self.who}")
-        try:
-            told = answer.json() if answer.status_code == 200 else {}
-            token = told.get("token") or told.get("access_token")
-        except (ValueError, AttributeError):
-            token = None
-        if not isinstance(token, str):
+        token = registrylogin.token_of(answer.content) if answer.status_code == 200 else ""
+        if not token:
             raise RegistryError(f"the token server of {self.host} gave no token", why=f"HTTP {answer.status_code}")
         return token
 
@@ -173,8 +223,8 @@ class Connection:
         return DeniedError(
             f"the registry {self.host} does not let us in",
             why=why,
-            todo=f"`docker login {self.host}`, or set REGISTRY_TOKEN (and REGISTRY_USER); a token that expired must be "
-            "made anew",
+            todo=f"`docker login {self.host}`, or set REGISTRY_TOKEN (and REGISTRY_USER), which is looked at where "
+            "Docker knows nothing of it; a token that expired must be made anew",
         )
 
     def refusal(self, answer: requests.Response, what: str, access: Access) -> DeniedError | RegistryError:
@@ -197,17 +247,20 @@ class Connection:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a registry is on this machine: spoken to without TLS where it has none, as Docker does.
+def asked_wait(text: str | None) -> float:
+    """Seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3), no more than we wait; 0 where it makes no sense.
 
-    >>> is_loopback("127.0.0.1:5000"), is_loopback("[::1]:5000"), is_loopback("localhost"), is_loopback("ghcr.io")
-    (True, True, True, False)
+    >>> asked_wait("7"), asked_wait("99999999999"), asked_wait("soon"), asked_wait("Thu, 01 Jan 1970 00:00:00 GMT")
+    (7, 60, 0, 0)
     """
-    name = re.sub(r":\d+$", "", host).strip("[]")
+    text = (text or "").strip()
+    if re.fullmatch(r"[0-9]+", text):
+        return min(int(text[:9]), LONGEST_WAIT)
     try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
+        seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0
+    return min(max(seconds, 0), LONGEST_WAIT)
 
 
 def cause(error: Exception) -> str:
@@ -219,21 +272,6 @@ def cause(error: Exception) -> str:
     return re.sub(r"\?\S+", "", text.splitlines()[0])[:200]
 
 
-def _base(host: str) -> str:
-    """``https://HOST``; ``http://HOST`` for one on this machine that does not speak TLS."""
-    if not is_loopback(host):
-        return f"https://{host}"
-    name, _, port = host.rpartition(":") if re.search(r":\d+$", host) else (host, "", "443")
-    any_certificate = ssl.create_default_context()  # only whether it speaks TLS is asked; requests verifies
-    any_certificate.check_hostname = False
-    any_certificate.verify_mode = ssl.CERT_NONE
-    try:
-        with socket.create_connection((name.strip("[]"), int(port)), 5) as plain, any_certificate.wrap_socket(plain):
-            return f"https://{host}"
-    except (OSError, ssl.SSLError):
-        return f"http://{host}"
-
-
 def _session() -> requests.Session:
     """A session with retries for what is safe to ask twice, and large pieces on the wire."""
     import requests.adapters  # noqa: PLC0415
@@ -241,10 +279,16 @@ def _session() -> requests.Session:
 
     class Retry(urllib3.util.Retry):
         def get_retry_after(self, response: Any) -> float | None:
-            asked = super().get_retry_after(response)
-            if asked is not None and asked > 1:
-                say(f"  the registry asks us to wait {min(asked, LONGEST_WAIT):.0f} s")
-            return None if asked is None else min(asked, LONGEST_WAIT)
+            wait = asked_wait(response.headers.get("Retry-After"))
+            if wait > 1:
+                say(f"  the registry asks us to wait {wait:.0f} s")
+            return wait or None
+
+        def increment(self, *args: Any, **more: Any) -> Retry:
+            made = super().increment(*args, **more)
+            if (response := more.get("response")) is not None:
+                response.close()  # urllib3 would read it to its end, which some never come to
+            return made
 
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *args: Any, **more: Any) -> None:
@@ -253,7 +297,8 @@ def _session() -> requests.Session:
     retry = Retry(
         total=TRIES - 1,
         connect=2,
-        redirect=10,
+        redirect=0,
+        other=1,  # TLS: a certificate that is no good does not heal
         status_forcelist=HEALING,
         allowed_methods={"GET", "HEAD", "PUT", "POST", "DELETE"},
         backoff_factor=BACKOFF_SECONDS,
@@ -261,19 +306,17 @@ def _session() -> requests.Session:
         respect_retry_after_header=True,
     )
     made = receive.session(CONNECTIONS)
+    made.auth = lambda asked: asked  # or what ~/.netrc says would take the place of a token
+    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
         made.mount(scheme, Adapter(pool_maxsize=CONNECTIONS, max_retries=retry))
     return made
 
 
-def _basic(credentials: Credentials) -> str:
-    return f"Basic {base64.b64encode(f'{credentials.user}:{credentials.secret}'.encode()).decode()}"
-
-
 def _words(answer: requests.Response) -> str:
     """What a registry says in an error's body (distribution-spec, "Error Codes"), one line."""
     try:
-        first = json.loads(next(answer.iter_content(ERROR_LIMIT)))["errors"][0]
+        first = json.loads(answer.raw.read(ERROR_LIMIT, decode_content=True))["errors"][0]
         text = f" ({first['code']}: {first.get('message', '')})"
     except Exception:  # noqa: BLE001 - whatever it is, it is no error body of a registry
         return ""

@@ -20,12 +20,13 @@ from build import licences, spdxjson, steps
 from build.errors import VerifyError
 from build.licencewords import Licence
 from build.models import Component, Deb, DebSet, GitSource, Lock, SourceArchive, Submodule, Wheel
-from build.spdxjson import Document, Part, Relation
+from build.spdxjson import UNKNOWN, Document, Part, Relation
 from build.steps import LABEL, Job
 
 IMAGE, WHEEL, DEB, SOURCE, GIT, PATCH, OURS = "image", "wheel", "deb", "source", "git", "patch", "repository"
 KINDS = (IMAGE, WHEEL, DEB, SOURCE, GIT, PATCH, OURS)
 OUR_LICENCE = Licence(expression="MIT")  # LICENSE
+OF_A_PATCH = Licence(comment="this repository's; of the lines that it changes, that of what it is for")
 COMMENT = (
     "Made from the locks of the target; created is the release time of its vLLM. Licences are told by the packages "
     "themselves: wheels in METADATA, Debian packages in copyright files, which speak of a whole source package."
@@ -121,21 +122,23 @@ def _parts(job: Job, digest: str, commit: str, known: Mapping[str, Licence]) -> 
     yield _image(job, digest)
     yield _part(OURS, LABEL, commit, swhids=(f"swh:1:rev:{commit}",), licence=OUR_LICENCE)
     for wheel in lock.wheels:
-        yield _wheel(wheel, known.get(wheel.sha256, Licence()))
+        yield _wheel(wheel, known.get(wheel.sha256, UNKNOWN))
     for wheel in _only_compiled(lock):
-        yield _archive(wheel, licence=known.get(wheel.sha256, Licence()))
+        yield _archive(wheel, licence=known.get(wheel.sha256, UNKNOWN))
     for deb in job.rootfs.debs:
-        yield _deb(deb, job.rootfs, known.get(deb.sha256, Licence()))
+        yield _deb(deb, job.rootfs, known.get(deb.sha256, UNKNOWN))
+    told = {wheel.name: known.get(wheel.sha256, UNKNOWN) for wheel in lock.wheels}
     for item in lock.components:
+        licence = told.get(item.distribution, UNKNOWN)  # a release's source has the licence that its wheel tells
         if item.archive is not None:
-            yield _archive(item.archive)
+            yield _archive(item.archive, licence=licence)
         elif item.git is not None:
-            yield from _git(item.name, item.git)
+            yield from _git(item.name, item.git, licence)
     for external in lock.externals:
         yield from _git(external.name, external.source)
     for patch in job.series.patches:
         sha1 = hashlib.sha1(patch.data, usedforsecurity=False).hexdigest()  # SPDX demands it of a file
-        yield _part(PATCH, patch.path.as_posix(), "", sha256=patch.ref.sha256, sha1=sha1)
+        yield _part(PATCH, patch.path.as_posix(), "", sha256=patch.ref.sha256, sha1=sha1, licence=OF_A_PATCH)
 
 
 def _image(job: Job, digest: str) -> Part:
@@ -149,9 +152,9 @@ def _wheel(wheel: Wheel, licence: Licence) -> Part:
     return _part(WHEEL, wheel.name, wheel.version, sha256=wheel.sha256, purl=purl, licence=licence)
 
 
-def _archive(file: Wheel | SourceArchive, **more: Any) -> Part:
+def _archive(file: Wheel | SourceArchive, *, licence: Licence) -> Part:
     purl = f"{pypi(file.name, file.version)}?file_name={quote(file.file)}"
-    return _part(SOURCE, file.file, file.version, sha256=file.sha256, purl=purl, **more)
+    return _part(SOURCE, file.file, file.version, sha256=file.sha256, purl=purl, licence=licence)
 
 
 def _only_compiled(lock: Lock) -> tuple[Wheel, ...]:
@@ -165,12 +168,13 @@ def _deb(deb: Deb, debset: DebSet, licence: Licence) -> Part:
     return _part(DEB, deb.name, deb.version, sha256=deb.sha256, purl=purl, licence=licence)
 
 
-def _git(name: str, source: GitSource) -> Iterator[Part]:
+def _git(name: str, source: GitSource, licence: Licence = UNKNOWN) -> Iterator[Part]:
     trees: list[tuple[str, GitSource | Submodule]] = [(name, source)]
     trees += [(f"{name}/{module.path}", module) for module in source.submodules]
     for place, item in trees:
         swhids = (f"swh:1:rev:{item.commit}", f"swh:1:dir:{item.tree}")
-        yield _part(GIT, place, item.commit, purl=github(item.url, item.commit), swhids=swhids)
+        own = licence if item is source else UNKNOWN
+        yield _part(GIT, place, item.commit, purl=github(item.url, item.commit), swhids=swhids, licence=own)
 
 
 def pypi(name: str, version: str) -> str:

@@ -30,7 +30,7 @@ UNKNOWN = Licence()
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A package of the document, or a file where there is a ``sha1``.
+    """A package of the document, or a file where there is a ``sha1`` (of whose licence only the comment is told).
 
     ``swhids``: of a git commit and its tree; ``purpose``: as SPDX has them, empty where that is plain.
     """
@@ -138,7 +138,8 @@ def _package(part: Part) -> Package:
 def _file(part: Part) -> File:
     from spdx_tools.spdx import model  # noqa: PLC0415
 
-    return model.File(name=f"./{part.name}", spdx_id=part.id, checksums=_checksums(part))
+    comment = part.licence.comment or None
+    return model.File(name=f"./{part.name}", spdx_id=part.id, checksums=_checksums(part), license_comment=comment)
 
 
 def _checksums(part: Part) -> list[Checksum]:

@@ -55,11 +55,14 @@ def _layers(diff: ImageDiff) -> list[Line]:
     assert diff.told is not None
     had = {layer.diff_id for layer in diff.a.layers}
     kept = {layer.diff_id for layer in diff.b.layers}
-    new = [layer for layer in diff.b.layers if layer.diff_id not in had]
-    gone = [layer for layer in diff.a.layers if layer.diff_id not in kept]
+    new = [_layer(layer) for layer in diff.b.layers if layer.diff_id not in had]
+    gone = [_layer(layer) for layer in diff.a.layers if layer.diff_id not in kept]
+    both = [name for name in new if name in gone]
+    parts = (("other content", both), ("new", new), ("gone", gone))
     said = [f"{len(diff.b.layers) - len(new)} of B's {len(diff.b.layers)} are A's too"]
-    said += [f"new: {', '.join(map(_layer, new))}"] if new else []
-    said += [f"gone: {', '.join(map(_layer, gone))}"] if gone else []
+    for what, names in parts:
+        if rest := [name for name in names if names is both or name not in both]:
+            said.append(f"{what}: {', '.join(rest)}")
     found = [(0, f"layers: {'; '.join(said)}")]
     if cost := diff.told.cost:
         total = f"A {human_bytes(diff.told.size)}, B {human_bytes(cost.total)}"

@@ -40,12 +40,7 @@ def chosen(
     if key and (identity or issuer):
         raise UsageError("--key and --identity exclude each other", todo="give one of the two")
     if key:
-        try:
-            pem = key.read_text(encoding="ascii")
-            cosign.key_id(pem)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{key} is no public key", why=str(error), todo="name a PEM file") from error
-        return Trust(key=pem)
+        return Trust(key=_public_key(key))
     if identity or issuer:
         if not (identity and issuer):
             raise UsageError("--identity and --issuer go together", todo="give both")
@@ -61,7 +56,7 @@ def chosen(
     if place.signer.kind == "keyless":
         return Trust(identity=place.signer.identity, issuer=place.signer.issuer, root=root)
     for path in sorted((repo / KEYS).glob("*.pub")):
-        pem = path.read_text(encoding="ascii")
+        pem = _public_key(path)
         if cosign.key_id(pem) == place.signer.identity:
             return Trust(key=pem)
     raise UsageError(
@@ -69,6 +64,15 @@ def chosen(
         why=f"{KEYS}/ has no key with the sha256 {place.signer.identity}",
         todo="get the public key from who published it, and name it: --key FILE",
     )
+
+
+def _public_key(path: Path) -> str:
+    try:
+        pem = path.read_text(encoding="ascii")
+        cosign.key_id(pem)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no public key", why=str(error), todo="name a PEM file") from error
+    return pem
 
 
 def who(trust: Trust) -> str:
@@ -100,7 +104,7 @@ def part(repository: Repository, made: Manifest) -> bytes:
         digest, size = str(row["digest"]), int(row["size"])
     except (ValueError, KeyError, TypeError):
         return b""
-    if size > BUNDLE_LIMIT or not registry.DIGEST.fullmatch(digest):
+    if not 0 < size <= BUNDLE_LIMIT or not registry.DIGEST.fullmatch(digest):
         return b""
     return repository.blob(digest, size)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
-from build.errors import BuildError, NetworkError, RegistryError
+from build.errors import BuildError, DeniedError, NetworkError, RegistryError
 from build.registry import Repository
-from build.registryhttp import BACKOFF_SECONDS, HEALING, PIECE, TRIES
+from build.registryhttp import BACKOFF_SECONDS, HEALING, PIECE, TRIES, asked_wait
+from build.registryplaces import joined
+
+FORGOT = (404, 416)  # an upload that the registry does not know (any more), or has other bytes of than we think
 
 Progress = Callable[[int], None]  # bytes that left, negative where they must be sent again; from several threads
 
@@ -30,7 +33,11 @@ class Blob:
 
 
 class Cut(Exception):  # noqa: N818 - a signal within this module
-    """The bytes did not all arrive; what did, the registry knows."""
+    """The bytes did not all arrive; what did, the registry knows. ``wait``: seconds that it asks us to wait."""
+
+    def __init__(self, why: str, wait: float = 0) -> None:
+        super().__init__(why)
+        self.wait = wait
 
 
 def send(repository: Repository, blob: Blob, progress: Progress, *, beside: str = "") -> int:
@@ -45,18 +52,20 @@ def send(repository: Repository, blob: Blob, progress: Progress, *, beside: str 
     if not location:
         return 0
     sent = offset = 0
+    wait = 0.0
     for attempt in range(TRIES):
         if attempt:
-            time.sleep(BACKOFF_SECONDS * 2**attempt)
+            time.sleep(max(wait, BACKOFF_SECONDS * 2**attempt))
             progress(-offset)
             offset, location = _arrived(repository, blob, location)
             progress(offset)
         body = _Body(blob, offset, progress)
         try:
-            location = _patch(repository, location, body)
+            if body.len:
+                location = _patch(repository, location, body)
             _end(repository, blob, location)
         except Cut as cut:
-            sent, offset, why = sent + body.sent, offset + body.sent, str(cut)
+            sent, offset, why, wait = sent + body.sent, offset + body.sent, str(cut), cut.wait
         else:
             return sent + body.sent
     raise NetworkError(
@@ -68,10 +77,16 @@ def send(repository: Repository, blob: Blob, progress: Progress, *, beside: str 
 
 def _begin(repository: Repository, blob: Blob, beside: str) -> str:
     """Open an upload; its location, empty where the registry took the blob over from another repository."""
-    query = f"?{urlencode({'mount': blob.digest, 'from': beside})}" if beside else ""
-    path = f"/v2/{repository.name}/blobs/uploads/{query}"
-    answer = repository.http.request("POST", path, repository.access, ok=(201, 202))
-    return "" if answer.status_code == 201 else _location(repository, answer, path)
+    path = f"/v2/{repository.name}/blobs/uploads/"
+    if beside:
+        query = urlencode({"mount": blob.digest, "from": beside})
+        access = replace(repository.access, beside=beside)
+        try:
+            answer = repository.http.request("POST", f"{path}?{query}", access, ok=(201, 202))
+        except DeniedError:  # of the neighbour; that we may write here is asked below
+            return _begin(repository, blob, "")
+        return "" if answer.status_code == 201 else _location(repository, answer)
+    return _location(repository, repository.http.request("POST", path, repository.access, ok=(202,)))
 
 
 def _patch(repository: Repository, location: str, body: _Body) -> str:
@@ -80,33 +95,33 @@ def _patch(repository: Repository, location: str, body: _Body) -> str:
         headers["Content-Range"] = f"{body.start}-{body.start + body.len - 1}"
     try:
         answer = repository.http.request(
-            "PATCH", location, repository.access, ok=(201, 202, 204, *HEALING), headers=headers, data=body
+            "PATCH", location, repository.access, ok=(201, 202, 204, *FORGOT, *HEALING), headers=headers, data=body
         )
     except NetworkError as error:
         raise Cut(error.why) from error
     finally:
         body.close()
-    if answer.status_code in HEALING:
-        raise Cut(f"HTTP {answer.status_code}")
-    return _location(repository, answer, location)
+    _require_done(answer)
+    return _location(repository, answer)
 
 
 def _end(repository: Repository, blob: Blob, location: str) -> None:
     glue = "&" if "?" in location else "?"
     path = f"{location}{glue}{urlencode({'digest': blob.digest})}"
     try:
-        answer = repository.http.request("PUT", path, repository.access, ok=(201, 204))
+        answer = repository.http.request("PUT", path, repository.access, ok=(201, 204, *FORGOT, *HEALING))
     except RegistryError as error:
-        if "DIGEST_INVALID" in error.why:
-            raise RegistryError(
-                f"{repository.reference} did not get the bytes that were sent",
-                why=f"{blob.digest}: {error.why}",
-                todo="nothing was published; is the image whole (nox -s build), and what stands between you and the "
-                "registry?",
-            ) from error
-        if repository.has_blob(blob.digest):  # the answer to a first try was lost
-            return
-        raise Cut(error.why) from error
+        if "DIGEST_INVALID" not in error.why:
+            raise
+        raise RegistryError(
+            f"{repository.reference} did not get the bytes that were sent",
+            why=f"{blob.digest}: {error.why}",
+            todo="nothing was published; is the image whole (nox -s build), and what stands between you and the "
+            "registry?",
+        ) from error
+    if answer.status_code not in (201, 204) and repository.has_blob(blob.digest):
+        return  # the answer to a first try was lost
+    _require_done(answer)
     told = answer.headers.get("Docker-Content-Digest", blob.digest)
     if told != blob.digest:
         raise RegistryError(
@@ -118,7 +133,7 @@ def _arrived(repository: Repository, blob: Blob, location: str) -> tuple[int, st
     """How many bytes of a cut upload the registry has, and where it goes on; a new upload where it does not tell."""
     try:
         answer = repository.http.request("GET", location, repository.access, ok=(200, 204))
-        last = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
+        last = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,15})", answer.headers.get("Range", ""))
         count = int(last[1]) + 1 if last else 0
         if 1 < count <= blob.size:  # `0-0` is what registries say of nothing
             return count, _location(repository, answer, location)
@@ -127,11 +142,16 @@ def _arrived(repository: Repository, blob: Blob, location: str) -> tuple[int, st
     return 0, _begin(repository, blob, "")
 
 
-def _location(repository: Repository, answer: Any, asked: str) -> str:
-    told = answer.headers.get("Location")
+def _require_done(answer: Any) -> None:
+    if answer.status_code in (*FORGOT, *HEALING):
+        raise Cut(f"HTTP {answer.status_code}", asked_wait(answer.headers.get("Retry-After")))
+
+
+def _location(repository: Repository, answer: Any, default: str = "") -> str:
+    told = answer.headers.get("Location") or default
     if not told:
         raise RegistryError(f"{repository.reference} does not say where an upload goes on")
-    return str(urljoin(repository.http.url(asked), str(told)))
+    return joined(answer.url, str(told))
 
 
 class _Body:

@@ -90,11 +90,12 @@ class Skip(Exception):  # noqa: N818 - a signal within this module
     """A question that cannot be asked here, with the reason."""
 
 
-class Wrong(VerifyError):  # noqa: N818 - the same
+class Wrong(Exception):  # noqa: N818 - the same
     """An answer that is no good, with all that is wrong."""
 
     def __init__(self, what: str, findings: Iterable[str]) -> None:
         super().__init__(what)
+        self.what = what
         self.findings = tuple(findings)
 
 

@@ -88,11 +88,11 @@ class World:
     def __init__(self, folder, index, capsys):
         self.repo, self.index, self.capsys = folder / "repo", index, capsys
         self.settings = Settings(repo=self.repo, store=folder / "store")
-        for name in ("lock/debs", "dockerfiles", ".github"):
+        for name in ("lock/debs", "dockerfiles"):
             shutil.copytree(REPO / name, self.repo / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("python.in", "python.txt", "behaviours.in", "behaviours.txt", "behaviours-cpu.txt"):
             shutil.copy(REPO / "lock" / name, self.repo / "lock" / name)
-        shared = (REPO / "lock" / "targets.toml").read_text().split("[rebase]")[0]
+        shared = (REPO / "lock" / "targets.toml").read_text().split("[actions]")[0]  # no workflow is here to use them
         self.intent = self.repo / "lock" / "targets.toml"
         self.intent.write_text(shared.replace('default = "v0.32"', 'default = "demo"') + TARGET)
         self.patch("0001-code.patch", CODE_PATCH)

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from build import credentials, published, readmetable, results
+from build import credentials, nodes, published, readmetable, results
 from build import settings as settings_module
 from build.__main__ import main
+from build.commands import images as images_command
+from build.knownimages import Known
 from build.published import Place, PublishedLayer, Record, Signer
 from build.registry import MANIFEST, Manifest
 from build.settings import REPO
@@ -149,6 +151,23 @@ def test_what_is_not_published_is_known_by_the_results(images, here):
     (engine,) = images.json()["engines"]
     assert [image["recorded"] for image in engine["images"]] == ["tiny", ""]
     assert engine["images"][0]["config"] == built.config
+
+
+def test_a_result_without_a_config_is_found_by_its_manifest(images, here):
+    """As a build on an engine leaves it that does not show what it holds."""
+    results.write(images.repo, replace(results.read(REPO, "tiny"), manifest=TINY.manifest, config=""))
+    here(Engine(images=[TINY]))
+    (engine,) = images.json()["engines"]
+    assert [(image["recorded"], image["config"]) for image in engine["images"]] == [("tiny", "")]
+
+
+def test_of_the_engines_here_the_one_that_runs_ours_is_compared(node):
+    idle, busy = (nodes.Node(url=name, running=runs) for name, runs in (("idle", ()), ("busy", ("something",))))
+    known = Known(records=(), recorded=())
+    worker = node(Engine(name="worker"))
+    for engines, expected in (((idle, busy), "busy"), ((busy, idle), "busy"), ((idle,), "idle")):
+        found = images_command.looked_at([worker], engines, known)
+        assert [item.url for item in found] == [expected, worker]
 
 
 def test_an_engine_without_ours_is_said(images, here):

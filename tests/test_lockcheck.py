@@ -101,7 +101,9 @@ def test_uv_that_differs_between_the_three_places_is_found(settings):
 
 def test_a_workflow_with_an_action_nobody_locked_is_found(settings):
     path = settings.repo / ".github" / "workflows" / "test.yml"
-    path.write_text(path.read_text() + "      - uses: actions/checkout@v5\n")
+    path.write_text(path.read_text() + "      - uses: owner/name@v5\n")
+    assert any("owner/name is not in [actions] of lock/targets.toml" in text for text in findings(settings))
+    (settings.repo / "lock" / "actions.toml").unlink()
     with pytest.raises(LockError, match="actions.toml is not there"):
         findings(settings)
 

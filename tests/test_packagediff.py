@@ -102,8 +102,10 @@ def test_debian_packages_are_told_by_dpkg_s_status(diff):
 def test_a_status_of_one_image_alone_is_compared_with_the_one_below_it(diff):
     """`apt-get install` in a later step writes the whole list anew; the other image has it in the common layer."""
     below = tar(status(bash="5.2"), entry("x"))
-    told = diff.json(image(below), image(below, tar(status(bash="5.2", vim="9"))))
-    assert rows(told["debs"]) == [("vim", "", "9")]
+    listed = entry("var/lib/dpkg/info/vim.list", b"/var/lib/dpkg/status\n/var/lib/dpkg/info/vim.list\n")
+    for more in ((), (listed,)):  # whose each path is, a common layer is read for; here also where that is known
+        told = diff.json(image(below), image(below, tar(status(bash="5.2", vim="9"), *more)))
+        assert rows(told["debs"]) == [("vim", "", "9")]
     assert told["notes"] == []
 
 
@@ -170,7 +172,8 @@ def test_layers_and_sizes_are_told(diff):
         image(BASE, now, BASE[:1024] + bytes(9728), names=["base", "ours", "e"]),
     )
     lines = diff(a, b)
-    assert "layers: 1 of B's 3 are A's too; new: 2 (ours), 3 (e); gone: 2 (ours)" in lines
+    assert "layers: 1 of B's 3 are A's too; other content: 2 (ours); new: 3 (e)" in lines
+    assert "layers: 1 of B's 2 are A's too; other content: 2 (ours); gone: 3 (e)" in diff(b, a)
     told = diff.json(a, b)["sizes"]
     assert [(part["name"], part["new"]) for part in told["parts"]] == [("base", False), ("ours", True), ("e", True)]
     assert told["b"] - told["new"] == len(zstd(BASE)), "what both have; manifest and config are new"

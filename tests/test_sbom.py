@@ -131,6 +131,9 @@ def test_git_sources_have_their_commits_and_trees(job):
     }  # fmt: skip
     assert "git.example" not in json.dumps(document)
     assert (identifier("wheel", "vllm"), identifier("git", "vllm")) in related(document, "GENERATED_FROM")
+    declared = {row["name"]: row.get("licenseDeclared") for row in document["packages"]}
+    assert declared["vllm"] == TOLD.expression
+    assert {declared["cutlass"], declared["vllm/third/c u"], declared["cutlass/third/c u"]} == {None}
 
 
 def test_package_urls(job):
@@ -156,6 +159,7 @@ def test_licences_are_declared_and_nothing_else(job):
     known = {of.lock.wheels[0].sha256: Licence(expression="MIT"), of.lock.wheels[1].sha256: Licence(comment="BSD")}
     rows = {row["name"]: row for row in json.loads(made(of, known))["packages"]}
     assert rows["jinja2"]["licenseDeclared"] == "MIT"
+    assert rows["jinja2-3.1.6.tar.gz"]["licenseDeclared"] == "MIT"  # of the same release
     assert (rows["markupsafe"].get("licenseDeclared"), rows["markupsafe"]["licenseComments"]) == (None, "BSD")
     assert "licenseDeclared" not in rows["libc6"]
     assert {key for row in rows.values() for key in row if key.startswith("licen")} == {

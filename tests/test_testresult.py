@@ -11,6 +11,7 @@ from build import report, testresult
 from build.canonical import canonical_json
 from build.errors import SmokeError
 from build.report import Check, Report
+from build.settings import REPO
 
 PASSED = Check(name="elf", status="passed", seconds=1.0, evidence={"files": 12, "who": "Zoë"}, excepted=(("a", "b"),))
 SKIPPED = Check(name="gpu-driver", status="skipped", reason="no NVIDIA driver in the container")
@@ -65,9 +66,12 @@ def test_a_report_comes_back_as_it_was(checks):
 
 @pytest.mark.parametrize(
     "bad",
-    [b"", b"null", b"5", b"[]", b"{}", b"\xff", b'{"schema": 1}', data(schema=2) if False else data().replace(b'"schema": 1', b'"schema": 99')]
-    + [data().replace(b'"passed"', b'"perhaps"'), data().replace(b'"checks_set"', b'"set"'), data().replace(b'"chain_id"', b'"chain"')]
-    + [report.to_json(replace(REPORT, checks=())).encode(), data()[:200]],
+    [
+        b"", b"null", b"5", b"[]", b"{}", b"\xff", b'{"schema": 1}', data()[:200],
+        data().replace(b'"schema": 1', b'"schema": 99'), data().replace(b'"passed"', b'"perhaps"'),
+        data().replace(b'"checks_set"', b'"set"'), data().replace(b'"chain_id"', b'"chain"'),
+        report.to_json(replace(REPORT, checks=())).encode(),
+    ],
 )  # fmt: skip
 def test_what_is_no_report(bad):
     with pytest.raises(SmokeError, match="no smoke report") as caught:
@@ -128,9 +132,6 @@ def test_the_gpu_is_what_the_driver_or_torch_names(checks, name):
 
 
 def test_the_checks_of_the_image_give_that_evidence():
-    """The names that are looked for are those that the checks give."""
-    from build.settings import REPO
-
     checks = REPO / "dockerfiles/image/checks"
     plan, source = ((checks / name).read_text(encoding="utf-8") for name in ("plan.py", "gpu.py"))
     assert '"gpu-driver": ("tools", "gpu", "check_driver")' in plan

@@ -10,6 +10,9 @@ image's own root, patched files copied over it; then with the time as an argumen
 again. This and --cold empty the private engine's build cache, and wait a minute then (--settle): ext4 is slow to make
 files while it remembers many deleted ones. A full target needs 40 GB of disk for it, and an hour where pip is emulated.
 
+--push measures publishing instead, to a registry of its own on this machine: all of the image beside `skopeo copy` of
+the same files, in turns; then the whole command after a change of one line, and `verify`.
+
 --fetch measures fetching instead, into empty stores, in turns with one plain parallel download of the same addresses by
 curl, eight at once.
 """
@@ -25,7 +28,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from build import console, engine, fetchrace, measures, ourway, steps, store, usualway
+from build import console, engine, fetchrace, measures, ourway, pushrace, steps, store, usualway
 from build.console import human_bytes, step
 from build.errors import UsageError
 from build.measures import Measure, Pair
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="wait so long after the build cache was dropped (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--fetch", action="store_true", help="measure fetching instead, beside curl")
+    parser.add_argument("--push", action="store_true", help="measure publishing instead, beside skopeo")
     parser.add_argument(
         "--gigabytes", type=float, default=1.0, metavar="N",
         help="with --fetch: at most so much, every n-th file by size (default: %(default)s)",
@@ -67,6 +71,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     job = steps.load(settings, args.target)
     if args.fetch:
         return fetch(job, int(args.gigabytes * 1e9))
+    if args.push:
+        return push(job)
     if not job.series.patches:
         raise UsageError(f"{job.name} has no patch to change", todo="name a target with a series")
     chosen = engine.find(settings)
@@ -209,4 +215,56 @@ def fetch(job: steps.Job, most: int) -> int:
     ]
     console.table(title, ["what", "median", "speed", "our memory"], rows)
     print(f"fetch reaches {theirs / ours:.0%} of curl's speed")
+    return 0
+
+
+def push(job: steps.Job) -> int:
+    """Publish to a registry on this machine: all of it beside skopeo, then after one-line changes; and verify."""
+    settings = job.settings
+    with step(f"build {job.name}, so that there is something to publish"):
+        first = ourway.build(settings, job.name, settings.repo)
+    with pushrace.place(settings) as (folder, local):
+        key = pushrace.key_pair(settings, folder)
+        with step(f"{pushrace.TURNS} times all of the image, by each of us"):
+            times = pushrace.race(job, folder, local)
+        local.empty()
+        changed = []
+        with ourway.changes(job, first["layers"]) as changes:  # in a copy, so that no record stays here
+            pushrace.as_commit(changes.repo)
+            report = pushrace.report_for(job, first["digest"], first["chain_id"], folder)
+            with step("the whole command, and verify"):
+                whole, told = pushrace.push(job, changes.repo, local, key, report)
+                verified = pushrace.verify(job, changes.repo, key, told["image"])
+            for _ in range(CHANGES):
+                changes.one_line(token())
+                made = pushrace.record(job, changes.repo)
+                report = pushrace.report_for(job, made["digest"], made["chain_id"], folder)
+                seconds_, sent = pushrace.push(job, changes.repo, local, key, report)
+                changed.append((seconds_, int(sent["sent"])))
+    return tell_push(job, times, whole, verified, changed)
+
+
+def tell_push(
+    job: steps.Job, times: pushrace.Times, whole: float, verified: float, changed: Sequence[tuple[float, int]]
+) -> int:
+    """Print what publishing took."""
+    ours, theirs = statistics.median(times.push), statistics.median(times.skopeo)
+    after = statistics.median(seconds for seconds, _ in changed)
+    sent = statistics.median(count for _, count in changed)
+    if job.settings.json:
+        told = {
+            "target": job.name, "bytes": times.size, "push": times.push, "skopeo": times.skopeo, "ratio": theirs / ours,
+            "whole": whole, "verify": verified, "changed": changed,
+        }  # fmt: skip
+        print(json.dumps(told, indent=1))
+        return 0
+    rows = [
+        ["all of the image, push", f"{ours:.1f} s", f"{human_bytes(times.size / ours)}/s"],
+        ["all of the image, skopeo copy", f"{theirs:.1f} s", f"{human_bytes(times.size / theirs)}/s"],
+        ["the whole command, everything attached, nothing there", f"{whole:.1f} s", ""],
+        ["the whole command after a one-line change", f"{after:.1f} s", f"{human_bytes(sent)} sent"],
+        ["verify, every file", f"{verified:.1f} s", f"{human_bytes(times.size / verified)}/s"],
+    ]
+    console.table(f"{job.name}, {human_bytes(times.size)}", ["what", "median", ""], rows)
+    print(f"push reaches {theirs / ours:.0%} of skopeo's speed")
     return 0

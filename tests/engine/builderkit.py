@@ -142,6 +142,23 @@ def second_engine(folder: Path):
 
 
 @contextlib.contextmanager
+def old_engine(folder: Path, place: Place):
+    """The context ``old``: an engine with the image store that Docker had before containerd's."""
+    own = own_settings(folder / "old")
+    where, plain = private.places(own.store), private.daemon_json
+    old = {"features": {"containerd-snapshotter": False}, "storage-driver": "overlay2"}
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(private, "daemon_json", lambda *args: {**plain(*args), **old})
+            private._start(own.store, where, host.tools(own), {})
+        _answers(where, "does not use the containerd image store")
+        place.context("old", where.url)
+        yield
+    finally:
+        private.remove(own.store)
+
+
+@contextlib.contextmanager
 def arm_engine(folder: Path):
     """A client with the context ``arm``: an engine of arm64 on this machine, its dockerd and containerd emulated.
 
@@ -163,16 +180,21 @@ def arm_engine(folder: Path):
     where = private.places(own.store)
     try:
         private._start(own.store, where, root, {})
-        end = time.monotonic() + READY_SECONDS
-        while not any("runs on aarch64" in lack for lack in dockerapi.ask(where.url).lacks):
-            assert time.monotonic() < end, where.log.read_text()
-            time.sleep(0.2)
+        _answers(where, "runs on aarch64")
         made = Place(settings, folder / "docker", where.url)
         made.context("arm", where.url)
         yield made
     finally:
         private.remove(own.store)
         _end_emulated(where)
+
+
+def _answers(where, lacks):
+    """Wait for an engine that :func:`private.up` would not take, for the reason that it is here for."""
+    end = time.monotonic() + READY_SECONDS
+    while not any(lacks in said for said in dockerapi.ask(where.url).lacks):
+        assert time.monotonic() < end, where.log.read_text()
+        time.sleep(0.1)
 
 
 def _linked(source, target):

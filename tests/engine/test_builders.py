@@ -140,6 +140,14 @@ def test_a_builder_that_cannot_be_used_is_named_before_anything_is_made(farm):
         assert not done.log
 
 
+def test_an_engine_that_writes_layers_otherwise_is_refused(farm, tmp_path):
+    """The old store's layers have other diff ids: `type=registry` would not have told."""
+    with builderkit.old_engine(tmp_path, farm):
+        done = farm.build("--builder", "old", "--output", "type=registry,name=127.0.0.1:9/x")
+    assert done.status == 40, done.err
+    assert "the builder old is a Docker Engine with its old image store" in done.err
+
+
 @pytest.mark.skipif(roots.host_architecture() == "arm64", reason="arm64 is what this machine's programs are for")
 def test_steps_run_the_programs_of_the_machine_that_builds(farm, tmp_path):
     """This machine emulates the other: whatever ran, the image is the same; the context tells what did."""
