@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import queue
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from build.ociimage import Image
 from build.registry import Manifest, Repository
 
 WORKERS = 4
+GRACE_SECONDS = 2.0  # for threads to stop in the middle of a blob
 
 
 class Stopped(Exception):  # noqa: N818 - a signal within this module
@@ -90,22 +92,46 @@ def _missing(repository: Repository, blobs: Sequence[upload.Blob]) -> list[uploa
 
 
 def send_all(repository: Repository, blobs: Iterable[upload.Blob], progress: upload.Progress) -> int:
-    """Send blobs side by side; the bytes that were sent. The first that cannot be sent ends it, in their middle."""
-    stop = threading.Event()
+    """Send blobs side by side; the bytes that were sent. The first that cannot be sent ends it, in their middle.
 
-    def told(count: int) -> None:
+    By threads that nobody waits for long then: one may be waiting itself, minutes, for a registry that hangs.
+    """
+    stop = threading.Event()
+    waiting: queue.SimpleQueue[upload.Blob] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
+    for blob in blobs:
+        waiting.put(blob)
+    count = waiting.qsize()
+
+    def told(sent: int) -> None:
         if stop.is_set():
             raise Stopped
-        progress(count)
+        progress(sent)
 
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs = [pool.submit(upload.send, repository, blob, told) for blob in blobs]
-        try:
-            return sum(job.result() for job in concurrent.futures.as_completed(jobs))
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                ended.put(upload.send(repository, waiting.get_nowait(), told))
+            except queue.Empty:
+                return
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                ended.put(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, count))]
+    for thread in threads:
+        thread.start()
+    try:
+        return sum(_result(ended.get()) for _ in range(count))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(GRACE_SECONDS / len(threads))
+
+
+def _result(end: int | BaseException) -> int:
+    if isinstance(end, BaseException):
+        raise end
+    return end
 
 
 def read_back(repository: Repository, manifest: Manifest, reference: str) -> None:

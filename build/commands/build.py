@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--builder", metavar="NAME", help="a buildx builder or Docker context to use instead of the engine's own"
     )
     shared.add_argument(
-        "--machine", choices=builders.MACHINES, help="what the builder's steps run on (default: it is asked)"
+        "--machine", choices=builders.MACHINES, help="whose programs the builder's steps run (default: its own)"
     )
     shared.add_argument(
         "--cache-to", metavar="SPEC", action="append", default=[],
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             settle(args, job, chosen, known, fresh=False)
             return tell(settings, known, start, fresh=False)
         argv, env = engine.buildx(chosen, settings)
-        machine = args.machine or (builders.machine(argv, env, args.builder, folder) if args.builder else "")
+        machine = builders.machine(argv, env, args.builder, folder, wanted=args.machine) if args.builder else ""
         contexts = making.prepare(job, chain, known, machine=machine)
         request = replace(
             assemble.request(job, contexts, chain, output=args.output),
