@@ -61,9 +61,7 @@ def image(work: Path) -> Path:
     return work / "image"
 
 
-def _run(
-    settings: Settings, target: str, machine: str, chosen: Engine, root: Path, work: Path, exported: Path
-) -> None:
+def _run(settings: Settings, target: str, machine: str, chosen: Engine, root: Path, work: Path, exported: Path) -> None:
     (work / "home").mkdir()
     run = private.places(work / "store").run
     box = jail.Jail(

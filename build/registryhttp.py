@@ -249,6 +249,7 @@ class Connection:
             todo="wait a while and run the same command again: what it has is not sent again"
             if healing
             else "look at the registry's limits and log",
+            status=answer.status_code,
         )
 
 

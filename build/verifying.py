@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ from build.trusting import Attached
 GOOD, BAD, SKIPPED = "good", "BAD", "skipped"
 FILE_LIMIT = 8 << 20  # bytes of an attached file
 KINDS = {sbom.WHEEL: "wheels", sbom.DEB: "Debian packages", sbom.SOURCE: "sources", sbom.PATCH: "patches"}
+LINE = 1000  # characters of a finding
 SHOWN = 10  # findings of one question in the table; JSON has all
 
 
@@ -85,7 +86,7 @@ class Case:
 
 
 def ask(question: str, check: Callable[[], str]) -> Answer:
-    """The answer of a check: its text, or its error as a finding. A network that fails is no answer: it is raised."""
+    """The answer of a check: its text, or its error as a finding. A network or registry that fails is raised."""
     try:
         return Answer(question=question, status=GOOD, text=check())
     except Skip as skip:
@@ -93,6 +94,8 @@ def ask(question: str, check: Callable[[], str]) -> Answer:
     except Wrong as wrong:
         return Answer(question=question, status=BAD, text=wrong.what, findings=wrong.findings)
     except (VerifyError, HashMismatchError, RegistryError, ImageNotFoundError) as error:
+        if isinstance(error, RegistryError) and error.status:
+            raise
         return Answer(question=question, status=BAD, text=error.what, findings=(error.why,) if error.why else ())
 
 
@@ -135,7 +138,9 @@ def record(case: Case) -> str:
     listed = {item.digest for item in referrers.of(case.repository, case.digest)}
     here = case.record.at(case.repository.reference)
     wrong += [
-        f"{item.kind} {item.digest} is gone" for item in (here.documents if here else ()) if item.digest not in listed
+        f"{item.kind} {item.digest} is gone"
+        for item in (here.documents if here else ())
+        if item.digest not in listed or case.repository.manifest(item.digest) is None
     ]
     if wrong:
         raise Wrong("it is not what was recorded", wrong)
@@ -146,7 +151,7 @@ def record(case: Case) -> str:
 def provenance(case: Case) -> str:
     """What it was built from and by whom, and that the lock that is attached is the one meant."""
     found = trusting.trusted(case.tool, case.trust, case.manifest, case.attached, documents.PROVENANCE)
-    case.provenance = dict(found[-1].statement.predicate)
+    case.provenance = dict(_meant(case, found).statement.predicate)
     told = documents.built(case.provenance)
     wrong = [
         f"{what}: the provenance says {was}, the image {now}"
@@ -172,6 +177,12 @@ def provenance(case: Case) -> str:
         texts = {path: data.decode("utf-8") for path, data in files.items()}
         case.lock = attachedlock.read(texts, told.target)
     return f"target {told.target}, commit {told.commit[:12]}, {len(told.locks)} lock files, by {told.builder}"
+
+
+def _meant(case: Case, found: Sequence[Attached]) -> Attached:
+    """Of several statements of a type by the publisher the recorded one, else the last: registries keep no order."""
+    recorded = {item.digest for item in case.place.documents} if case.place else set()
+    return next((item for item in found if item.digest in recorded), found[-1])
 
 
 def _lock(case: Case, told: documents.Built) -> dict[str, bytes]:
@@ -209,7 +220,7 @@ def _named_files(case: Case, told: documents.Built, kind: str) -> dict[str, byte
 def bill(case: Case) -> str:
     """A bill of materials that is well-formed, of this image, and names all that the lock does."""
     found = trusting.trusted(case.tool, case.trust, case.manifest, case.attached, documents.SPDX)
-    document = dict(found[-1].statement.predicate)
+    document = dict(_meant(case, found).statement.predicate)
     if faults := documents.bill_faults(document, case.digest):
         raise Wrong("the bill of materials is no good", faults)
     parts = sbom.packages(document).values()
@@ -252,14 +263,20 @@ def machines(case: Case) -> list[str]:
             gpu = documents.gpu(report)
         except (VerifyError, KeyError, TypeError, ValueError):
             continue
-        if gpu:
+        if gpu and report["digest"] == case.digest:
             try:
                 case.tool.check(item.bundle, documents.TEST_RESULT, case.manifest.data, case.trust)
                 by = "the publisher's word"
             except VerifyError:
                 by = "another's word, not checked"
-            told.append(f"{gpu}, {str(report.get('started', ''))[:10]}: {report.get('summary', '')} ({by})")
+            day, summary = plain(report.get("started", ""))[:10], plain(report.get("summary", ""))
+            told.append(f"{plain(gpu)}, {day}: {summary} ({by})")
     return told
+
+
+def plain(text: object, limit: int = 100) -> str:
+    """Somebody else's text in one line that does nothing to a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in str(text))[:limit]
 
 
 def content(case: Case, progress: Callable[[int], None]) -> str:
@@ -310,4 +327,4 @@ def _rows(layers: Iterable[Any]) -> str:
 
 def _told(item: Finding) -> str:
     where = f"layer {item.layer}: " if item.layer else ""
-    return f"{where}{item.path}: {item.reason}"
+    return plain(f"{where}{item.path}: {item.reason}", LINE)

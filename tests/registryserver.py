@@ -479,7 +479,7 @@ def repository(server, name="team/app", *, write=True, who=None):
 @contextlib.contextmanager
 def serve(address="127.0.0.1", port=0):
     with Registry(address, port) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.001})
         thread.start()
         try:
             yield server

@@ -25,6 +25,7 @@ EDGES = {
     "buildspecs": {"buildx"},
     "bytecode": {"patterns"},
     "carry": {"overlay", "relocate", "udiff"},
+    "compilecache": {"ccachetar", "contexts"},
     "compilecommands": {"units"},
     "configdiff": {"imagediff", "ociimage", "results"},
     "consistency": {"wheeltags"},

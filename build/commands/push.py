@@ -30,6 +30,7 @@ from build import (
     published,
     publishing,
     pushing,
+    referrers,
     registry,
     steps,
 )
@@ -148,8 +149,9 @@ def is_published(repository: Repository, place: Place, wanted: Wanted, key: str 
     tags = (wanted.immutable, wanted.moving)
     if any(repository.resolve(tag) != wanted.manifest.digest for tag in tags):
         return False
-    if any(repository.manifest(item.digest) is None for item in place.documents):
-        return False
+    listed = {item.digest for item in referrers.of(repository, wanted.manifest.digest)}
+    if any(item.digest not in listed or repository.manifest(item.digest) is None for item in place.documents):
+        return False  # registries that are cleaned of what has no tag keep the list, which has one
     return key is None or place.signer == cosign.signer(attaching.tool(wanted.job.settings), key)
 
 

@@ -9,7 +9,6 @@ Nothing of it is written into the checkout that the tests run in: records, repor
 
 import base64
 import contextlib
-import functools
 import hashlib
 import io
 import json
@@ -17,9 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import threading
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
@@ -31,6 +27,7 @@ from build.models import Settings
 from build.settings import REPO, default_store
 from tests import imagekit
 from tests.engine import registrykit
+from tests.engine.registrylayout import LAYER
 
 TARGET = "tiny"
 PASSWORD = "what opens the key"
@@ -164,9 +161,12 @@ class Bench:
         git(self.repo, "clean", "--quiet", "-d", "--force")
 
     @contextlib.contextmanager
-    def opened(self, name, place):
+    def opened(self, name, place, **environment):
         """A repository of a registry, to write to."""
-        with self.environment(), registry.Repository(place, name, credentials.find(place), write=True) as found:
+        with (
+            self.environment(**environment),
+            registry.Repository(place, name, credentials.find(place), write=True) as found,
+        ):
             yield found
 
     def signed(self, claims, subject, *, key=None, name="example.test/name"):
@@ -212,7 +212,7 @@ def git(repo, *arguments):
     return subprocess.run(argv, cwd=repo, check=True, capture_output=True, text=True).stdout
 
 
-_made = {}
+_made, _there = {}, {}
 
 
 def bench(tmp_path_factory):
@@ -266,13 +266,16 @@ def _pair(folder):
 
 @dataclass
 class There:
-    """tiny as it was published in a repository of a registry. ``record``: of that publication."""
+    """tiny as it was published in a repository of a registry. ``record``: of that publication, ``said`` and ``asked``:
+    what the push said and asked the proxy."""
 
     bench: Bench
     registry: registrykit.Registry
     proxy: registrykit.Proxy
     name: str
     record: published.Record
+    said: Ended
+    asked: dict
 
     @property
     def image(self):
@@ -370,21 +373,35 @@ def flip(path, at):
         file.write(bytes([byte[0] ^ 0xFF]))
 
 
-def publish(bench, real, proxy, name, *arguments, **more):
-    """Push tiny there, signed; what is there then. The clone has the record."""
-    done = bench.push(f"{proxy.place}/{name}", *arguments, **more)
+def publish(bench, real, proxy, name, **environment):
+    """Push tiny there, signed; what is there then, and was said and asked. The clone has no record of it afterwards."""
+    proxy.clear()
+    done = bench.push(f"{proxy.place}/{name}", **environment)
     assert done.status == 0, done.said
-    return There(bench, real, proxy, name, bench.record())
+    record = bench.record()
+    bench.clean()
+    return There(bench, real, proxy, name, record, done, proxy.traffic())
+
+
+def there(request, tmp_path_factory):
+    """tiny as it was published once in this run, in a plain registry that lives until its end."""
+    made = bench(tmp_path_factory)
+    if made not in _there:
+        kept = contextlib.ExitStack()
+        request.config.add_cleanup(kept.close)
+        real = kept.enter_context(registrykit.registry(tmp_path_factory.mktemp("registry")))
+        proxy = kept.enter_context(registrykit.faults(real))
+        _there[made] = publish(made, real, proxy, "spark/tiny")
+    return _there[made]
 
 
 # Images made from tiny
 
 
-def layout(bench, folder, *, layers=None, config=None):
-    """tiny as an OCI layout whose blobs are the engine's own; its folder.
+def layout(bench, folder, layers):
+    """An OCI layout of tiny with other layers, those that are the same being the engine's own files; its folder.
 
-    ``layers``: from the list of (descriptor, diff id) and a function that makes one of files, another list;
-    ``config`` changes the config in place.
+    ``layers``: from the list of (descriptor, diff id) and a function that makes one of files, another list.
     """
     content = private.places(default_store()).content
     blobs = folder / "blobs/sha256"
@@ -399,36 +416,25 @@ def layout(bench, folder, *, layers=None, config=None):
 
     def layer(files):
         data = imagekit.tar(*(imagekit.entry(name, text) for name, text in files.items()))
-        return {"mediaType": registrykit_layer(""), **put(data)}, imagekit.sha(data)
+        return {"mediaType": LAYER[""], **put(data)}, imagekit.sha(data)
 
     with compared.opened(bench.settings, TARGET) as image:
         manifest = json.loads(read(image.manifest))
     told = json.loads(read(manifest["config"]["digest"]))
     rows = list(zip(manifest["layers"], told["rootfs"]["diff_ids"], strict=True))
-    if layers or config:
-        rows = layers(rows, layer) if layers else rows
-        told["rootfs"]["diff_ids"] = [diff_id for _, diff_id in rows]
-        told["history"] = [{"created_by": "a test"} for _ in rows]
-        if config:
-            config(told)
-        manifest["layers"] = [row for row, _ in rows]
-        manifest["config"] |= put(json.dumps(told).encode())
-        row = put(json.dumps(manifest).encode())
-    else:
-        row = put(read(image.manifest))
-    for digest in [manifest["config"]["digest"], *(row["digest"] for row in manifest["layers"])]:
-        if not (blobs / digest[7:]).exists():
-            (blobs / digest[7:]).symlink_to(content / digest.replace(":", "/"))
-    index = {"schemaVersion": 2, "manifests": [{"mediaType": registry.MANIFEST, **row}]}
+    rows = layers(rows, layer)
+    told["rootfs"]["diff_ids"] = [diff_id for _, diff_id in rows]
+    told["history"] = [{"created_by": "a test"} for _ in rows]
+    manifest["layers"] = [row for row, _ in rows]
+    manifest["config"] |= put(json.dumps(told).encode())
+    for row in manifest["layers"]:
+        if not (blobs / row["digest"][7:]).exists():
+            (blobs / row["digest"][7:]).symlink_to(content / row["digest"].replace(":", "/"))
+    row = {"mediaType": registry.MANIFEST, **put(json.dumps(manifest).encode())}
+    index = {"schemaVersion": 2, "manifests": [row]}
     (folder / "index.json").write_text(json.dumps(index))
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     return folder
-
-
-def registrykit_layer(packed):
-    from tests.engine.registrylayout import LAYER
-
-    return LAYER[packed]
 
 
 def image(folder):
