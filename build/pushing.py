@@ -6,21 +6,18 @@ where a run is cut: the next one asks what is there and goes on.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
-import queue
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from build import ocisource, registry, upload
+from build import ocisource, registry, sidebyside, upload
 from build.console import human_bytes, step, transfer
 from build.errors import HashMismatchError, PublishError, RegistryError, TagError
 from build.ociimage import Image
 from build.registry import Manifest, Repository
 
 WORKERS = 4
-GRACE_SECONDS = 2.0  # for threads to stop in the middle of a blob
 
 
 class Stopped(Exception):  # noqa: N818 - a signal within this module
@@ -86,52 +83,21 @@ def push(repository: Repository, image: Image, manifest: Manifest) -> Sent:
 
 def _missing(repository: Repository, blobs: Sequence[upload.Blob]) -> list[upload.Blob]:
     repository.has_blob(blobs[-1].digest)  # logs in once, before all of them would
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        there = list(pool.map(lambda blob: repository.has_blob(blob.digest), blobs))
+    stop = threading.Event()
+    there = sidebyside.each(lambda blob: repository.has_blob(blob.digest), blobs, workers=WORKERS, stop=stop)
     return [blob for blob, known in zip(blobs, there, strict=True) if not known]
 
 
 def send_all(repository: Repository, blobs: Iterable[upload.Blob], progress: upload.Progress) -> int:
-    """Send blobs side by side; the bytes that were sent. The first that cannot be sent ends it, in their middle.
-
-    By threads that nobody waits for long then: one may be waiting itself, minutes, for a registry that hangs.
-    """
+    """Send blobs side by side; the bytes that were sent. The first that cannot be sent ends it, in their middle."""
     stop = threading.Event()
-    waiting: queue.SimpleQueue[upload.Blob] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
-    for blob in blobs:
-        waiting.put(blob)
-    count = waiting.qsize()
 
-    def told(sent: int) -> None:
+    def told(count: int) -> None:
         if stop.is_set():
             raise Stopped
-        progress(sent)
+        progress(count)
 
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                ended.put(upload.send(repository, waiting.get_nowait(), told))
-            except queue.Empty:
-                return
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                ended.put(error)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, count))]
-    for thread in threads:
-        thread.start()
-    try:
-        return sum(_result(ended.get()) for _ in range(count))
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(GRACE_SECONDS / len(threads))
-
-
-def _result(end: int | BaseException) -> int:
-    if isinstance(end, BaseException):
-        raise end
-    return end
+    return sum(sidebyside.each(lambda blob: upload.send(repository, blob, told), blobs, workers=WORKERS, stop=stop))
 
 
 def read_back(repository: Repository, manifest: Manifest, reference: str) -> None:

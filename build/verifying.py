@@ -41,7 +41,6 @@ from build.trusting import Attached
 GOOD, BAD, SKIPPED = "good", "BAD", "skipped"
 FILE_LIMIT = 8 << 20  # bytes of an attached file
 KINDS = {sbom.WHEEL: "wheels", sbom.DEB: "Debian packages", sbom.SOURCE: "sources", sbom.PATCH: "patches"}
-LINE = 1000  # characters of a finding
 SHOWN = 10  # findings of one question in the table; JSON has all
 
 
@@ -275,7 +274,7 @@ def machines(case: Case) -> list[str]:
 
 
 def plain(text: object, limit: int = 100) -> str:
-    """Somebody else's text in one line that does nothing to a terminal."""
+    """Somebody else's text in one line that does nothing to a terminal. ``limit``: of characters."""
     return "".join(char if char.isprintable() else "?" for char in str(text))[:limit]
 
 
@@ -327,4 +326,4 @@ def _rows(layers: Iterable[Any]) -> str:
 
 def _told(item: Finding) -> str:
     where = f"layer {item.layer}: " if item.layer else ""
-    return plain(f"{where}{item.path}: {item.reason}", LINE)
+    return f"{where}{item.path}: {item.reason}"

@@ -421,8 +421,9 @@ def test_another_provenance_of_the_publisher(bench, branch, newest_first):
 # -- the lock that is attached
 
 
-def test_a_byte_of_the_lock_on_the_disk(bench, branch):
-    rows = json.loads(branch.blob(branch.document("lock")))["layers"]
+@pytest.mark.parametrize("kind", ["lock", "lists"])
+def test_a_byte_of_the_lock_on_the_disk(bench, branch, kind):
+    rows = json.loads(branch.blob(branch.document(kind)))["layers"]
     with branch.spoiled(rows[0]["digest"]):
         assert "gave other bytes" in good_but(documents(bench, branch.image), "provenance")
 
@@ -511,7 +512,8 @@ def test_files_that_nobody_accounts_for(bench, there, tmp_path):
     found = bench.verify(image)
     said = good_but(found, "content")
     assert "layer 6: usr/local/bin/backdoor: a file that nobody lists" in said
-    assert "layer 6: usr/bin/?[2Jclear?: a file that nobody lists" in said
+    assert "layer 6: usr/bin/\x1b[2Jclear\n: a file that nobody lists" in said
+    assert "layer 6: usr/bin/?[2Jclear?: a file that nobody lists" in found.err
     assert "\x1b" not in found.err
 
 
