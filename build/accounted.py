@@ -21,10 +21,9 @@ import os
 import posixpath
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import IO, Any, cast
 
-from build import debclaims, imageview, layertar, ocisource, ourclaims, pyclaims, records
+from build import debclaims, imageview, layertar, ocisource, ourclaims, pyclaims, records, sidebyside
 from build.claims import KINDS, Accounted, Finding, Named, Share, Verdict
 from build.imageview import FOLDER, Seen, View
 from build.layertar import FILE, Index
@@ -81,16 +80,11 @@ def read(image: Image, *, progress: Progress = lambda _: None) -> list[Index]:
                 md5=debclaims.wants_md5,
             )
 
-    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)))) as pool:  # zstd and hashes leave Python's lock
-        order = sorted(image.layers, key=lambda layer: -layer.size)
-        jobs = {layer.number: pool.submit(one, layer) for layer in order}
-        try:
-            for job in wait(jobs.values(), return_when=FIRST_EXCEPTION).done:
-                job.result()
-            return [jobs[layer.number].result() for layer in image.layers]
-        finally:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+    order = sorted(image.layers, key=lambda layer: -layer.size)
+    workers = max(2, len(os.sched_getaffinity(0)))  # zstd and hashes leave Python's lock
+    made = sidebyside.each(one, order, workers=workers, stop=stop)
+    found = {layer.number: index for layer, index in zip(order, made, strict=True)}
+    return [found[layer.number] for layer in image.layers]
 
 
 def is_kept(path: str) -> bool:

@@ -7,13 +7,14 @@ hardening ("Using third-party actions") asks for the whole commit hash.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from build import lockform
 from build.canonical import digest
-from build.errors import LockError
+from build.console import warn
+from build.errors import CommandError, LockError, MovedTagError, NetworkError, NewerLockError
 
 SCHEMA = 1
 FILE = Path("lock/actions.toml")
@@ -66,10 +67,51 @@ def read(repo: Path) -> tuple[str, tuple[Action, ...]]:
     return str(data["intent"]), tuple(Action(**row) for row in data["actions"])
 
 
-def resolve(wanted: Mapping[str, str], lookup: Callable[[str, str], str]) -> tuple[Action, ...]:
-    """Each wanted action (name → tag) with its commit; ``lookup`` (URL, tag) → commit."""
-    return tuple(
-        Action(name=name, tag=tag, commit=lookup(f"{HOST}/{name}", tag)) for name, tag in sorted(wanted.items())
+def held(repo: Path) -> tuple[Action, ...]:
+    """What was locked before, whatever table it was made from; nothing where no lock can be read."""
+    try:
+        return read(repo)[1]
+    except NewerLockError:
+        raise
+    except LockError:
+        return ()
+
+
+def resolve(
+    wanted: Mapping[str, str], lookup: Callable[[str, str], str], known: Iterable[Action] = (), *, anew: bool = False
+) -> tuple[Action, ...]:
+    """Each wanted action (name → tag) with its commit; ``lookup`` (URL, tag) → commit.
+
+    ``known``: what was locked before. It is not asked for again but ``anew``, and stays, with a warning, where its
+    remote cannot be reached. Raises ``MovedTagError`` where a tag is not where it was, and what ``lookup`` raises.
+    """
+    locked = {item.name: item for item in known if item.tag == wanted.get(item.name)}
+    found, unreached = [], {}
+    for name, tag in sorted(wanted.items()):
+        before = locked.get(name)
+        if before is not None and not anew:
+            found.append(before)
+            continue
+        try:
+            commit = lookup(f"{HOST}/{name}", tag)
+        except (NetworkError, CommandError) as error:  # no answer; or no git here
+            if before is None:
+                raise
+            commit, unreached[name] = before.commit, error.why.splitlines()[0] if error.why else error.what
+        if before is not None and before.commit != commit:
+            raise _moved(before, commit)
+        found.append(Action(name=name, tag=tag, commit=commit))
+    if unreached:
+        names = list(unreached)
+        warn(f"[actions]: {', '.join(names)} stay as they were locked ({unreached[names[0]]})")
+    return tuple(found)
+
+
+def _moved(before: Action, found: str) -> MovedTagError:
+    return MovedTagError(
+        f"the tag {before.tag} of {before.name} has moved",
+        why=f"locked is {before.commit}, the remote says {found}",
+        todo=f"find out why; to stay, leave --upgrade out; to accept it, remove {FILE} and run `nox -s lock`",
     )
 
 

@@ -15,6 +15,7 @@ from typing import IO
 
 from build import cosign, engine, host, published, pushing, referrers, registry, roots, steps, store, upload
 from build.canonical import canonical_json
+from build.claims import Named
 from build.console import human_bytes, step, transfer
 from build.cosign import Cosign
 from build.models import DebSet, Settings
@@ -23,6 +24,7 @@ from build.registry import Manifest, Repository
 
 CREATED = "org.opencontainers.image.created"
 LOCK_TYPE = "application/vnd.spark-runtime.lock.v1"
+LISTS_TYPE = "application/vnd.spark-runtime.lists.v1+json"
 DEBS_TYPE = "application/vnd.spark-runtime.debs.v1"
 TOML_TYPE = "application/toml"
 DEB_TYPE = "application/vnd.debian.binary-package"
@@ -115,6 +117,19 @@ def lock(settings: Settings, paths: Sequence[Path], subject: Manifest) -> Artifa
     return Artifact(
         kind="lock", manifest=referrers.artifact(LOCK_TYPE, parts, subject=subject, annotations={}), parts=parts
     )
+
+
+def lists(told: Named, subject: Manifest) -> Artifact:
+    """What the locked wheels and packages themselves list, as digests, so that nobody needs those files to compare.
+
+    Lists are in the image too; only these show whether they are the packages' own.
+    """
+    data = canonical_json(
+        {"lists": dict(told.lists), "contradicted": {k: dict(v) for k, v in told.contradicted.items()}}
+    )
+    part = Part(media_type=LISTS_TYPE, blob=referrers.bytes_blob(data), title="lists.json")
+    manifest = referrers.artifact(LISTS_TYPE, [part], subject=subject, annotations={})
+    return Artifact(kind="lists", manifest=manifest, parts=(part,))
 
 
 def debs(settings: Settings, debset: DebSet, subject: Manifest | None) -> Artifact:

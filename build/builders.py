@@ -17,12 +17,15 @@ DOCKERFILE = f"FROM scratch\nARG BUILDARCH\nLABEL {LABEL}=${{BUILDARCH}}\nCOPY D
 OLD_STORE = "OCI exporter is not supported for the docker driver"  # buildx, of an engine without the containerd store
 
 
-def machine(buildx: Sequence[str], env: Mapping[str, str], name: str, folder: Path) -> str:
+def machine(
+    buildx: Sequence[str], env: Mapping[str, str], name: str, folder: Path, *, wanted: str | None = None
+) -> str:
     """The architecture, by Debian's name, of the machine where a builder builds for linux/arm64. Found out by a build.
 
     Of a builder with several nodes it is the one that buildx takes for that platform. ``buildx``, ``env``: as
-    :func:`build.engine.buildx` gives them. ``folder``: one to work in. Raises :class:`EngineError`, also for an engine
-    with the old image store: it makes tars of layers in its own way, and so other layers.
+    :func:`build.engine.buildx` gives them. ``folder``: one to work in. ``wanted``: an architecture to take whatever the
+    builder's is, as one can that emulates. Raises :class:`EngineError`, also for an engine with the old image store: it
+    makes tars of layers in its own way, and so other layers.
     """
     context, told = folder / "asked", folder / "told.tar"
     context.mkdir()
@@ -35,14 +38,14 @@ def machine(buildx: Sequence[str], env: Mapping[str, str], name: str, folder: Pa
     except CommandError as error:
         raise _unusable(name, error) from error
     found = ociimage.read(f"the answer of {name}", told).labels[LABEL]
-    if found not in MACHINES:
+    if wanted is None and found not in MACHINES:
         raise EngineError(
             f"the builder {name} is on a machine of another kind",
             why=f"it is {found}, and what its steps would run is locked for {' and '.join(MACHINES)}",
             todo="name a builder on one of those",
         )
-    say(f"the builder {name} builds on {found}: its steps run programs for that")
-    return found
+    say(f"the builder {name} builds on {found}: its steps run programs for {wanted or 'that'}")
+    return wanted or found
 
 
 def _unusable(name: str, error: CommandError) -> EngineError:

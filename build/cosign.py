@@ -179,9 +179,8 @@ def statement(bundle: bytes) -> Statement:
         payload = json.loads(base64.b64decode(told["dsseEnvelope"]["payload"], validate=True))
         (subject,) = payload["subject"]
         digest = f"sha256:{subject['digest']['sha256']}"
-        return Statement(
-            predicate_type=str(payload["predicateType"]), subject=digest, predicate=dict(payload["predicate"])
-        )
+        predicate = {**payload["predicate"]}  # of nothing but an object
+        return Statement(predicate_type=str(payload["predicateType"]), subject=digest, predicate=predicate)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise VerifyError("what is attached as a signed statement is none", why=repr(error)) from error
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from build.debformats import parse_alternative, parse_cache
 from build.imageview import SYMLINK, Seen, View
+from build.layertar import FILE
 
 USERS = {  # ours, of rootfs_hook.sh, after those of base-passwd
     "etc/passwd": ("usr/share/base-passwd/passwd.master", "spark:*:1000:1000::/home/spark:/bin/bash\n"),
@@ -70,6 +71,15 @@ class Written:
     def of(self, seen: Seen) -> Told | None:
         """Who writes the path, and what is wrong with it; None where it is none of these."""
         path = seen.path
+        if seen.kind == FILE and (found := self._file(path)):
+            return found
+        if path in self.links:
+            package, link = self.links[path]
+            good = seen.kind == SYMLINK and seen.link == link
+            return package, True, "" if good else f"it should be a link to {link}"
+        return self._certificate(seen) if path.startswith(CERTIFICATES) else self._unit(seen)
+
+    def _file(self, path: str) -> Told | None:
         if path in self.asked:
             package, fault = self.asked[path](path)
             return package, True, fault
@@ -79,15 +89,9 @@ class Written:
             return "base-passwd", True, "" if good else f"it is not {source} with our user"
         if path.startswith("etc/pam.d/common-"):
             return "libpam-runtime", True, self._pam(path)
-        if path in self.links:
-            package, link = self.links[path]
-            good = seen.kind == SYMLINK and seen.link == link
-            return package, True, "" if good else f"it should be a link to {link}"
         if path.startswith(ADMIN) and path.removeprefix(ADMIN) in ALTERNATIVES:
             return ALTERNATIVES[path.removeprefix(ADMIN)], True, self._choices(path.removeprefix(ADMIN))
-        if path.startswith(CERTIFICATES):
-            return self._certificate(seen)
-        return self._unit(seen)
+        return self._helper(path)
 
     def _is_listed(self, path: str) -> bool:
         return self.view.plain(path.strip("/")) in self.owner and self.view.plain(path.strip("/")) in self.view.paths
@@ -183,14 +187,19 @@ class Written:
         return "libc-bin", ""
 
     def _unit(self, seen: Seen) -> Told | None:
-        """A link to a unit that a package lists, and what deb-systemd-helper notes of it."""
+        """A link to a unit that a package lists."""
         if found := re.fullmatch(rf"{UNITS}[a-z.-]+\.wants/([^/]+)", seen.path):
             package = self.owner.get(f"usr/lib/systemd/system/{found[1]}", "")
             good = seen.kind == SYMLINK and seen.link == f"/lib/systemd/system/{found[1]}"
             return (package, True, "" if good else "it should be a link to the unit") if package else None
-        if found := re.fullmatch(rf"{HELPER}/(?:([a-z.-]+\.wants)/)?([^/]+?)(\.dsh-also)?", seen.path):
-            package = self.owner.get(f"usr/lib/systemd/system/{found[2]}", "")
-            wants = (line.strip("/") for line in self.view.text(seen.path).splitlines())
-            good = bool(found[1]) != bool(found[3]) and all(line in self.view.paths for line in wants)
-            return (package, True, "" if good else "it tells of a link that is not there") if package else None
         return None
+
+    def _helper(self, path: str) -> Told | None:
+        """What deb-systemd-helper notes of such links: an empty file for each, and a file that names them."""
+        found = re.fullmatch(rf"{HELPER}/(?:([a-z.-]+\.wants)/)?([^/]+?)(\.dsh-also)?", path)
+        package = self.owner.get(f"usr/lib/systemd/system/{found[2]}", "") if found else ""
+        if found is None or not package:
+            return None
+        wants = (line.strip("/") for line in self.view.text(path).splitlines())
+        good = bool(found[1]) != bool(found[3]) and all(line in self.view.paths for line in wants)
+        return package, True, "" if good else "it tells of a link that is not there"

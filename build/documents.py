@@ -22,17 +22,17 @@ PROVENANCE = provenance.PREDICATE_TYPE
 TEST_RESULT = testresult.PREDICATE_TYPE
 
 
-def claims(job: Job, record: Record, smoked: bytes, lock: str) -> list[Claim]:
+def claims(job: Job, record: Record, smoked: bytes, attached: Mapping[str, str]) -> list[Claim]:
     """What is stated of an image: that it is ours, what is in it, what it was made from, how it was tested.
 
-    ``lock``: the digest of the attached lock, which the provenance names.
+    ``attached``: what is attached besides, kind → digest, which the provenance names.
     """
     (place,) = record.places
     run = provenance.Run(
         chain_id=record.chain_id, commit=place.commit, engine=record.engine, buildkit=record.buildkit
     )  # fmt: skip
     bill = sbom.make(job, digest=record.manifest, commit=place.commit, known=sbom.read_licences(job))
-    made = provenance.predicate(job, run, {"lock": lock})
+    made = provenance.predicate(job, run, attached)
     return [
         Claim(kind="signature", predicate_type=cosign.SIGNATURE, predicate=b"{}"),
         Claim(kind="sbom", predicate_type=SPDX, predicate=bill),
@@ -77,13 +77,13 @@ def gpu(told: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a provenance says. ``lock``: digest of the attached lock; ``locks``: its files, path → sha256."""
+    """What a provenance says. ``attached``: kind → digest of what goes with it; ``locks``: lock file → sha256."""
 
     target: str
     chain_id: str
     commit: str
     builder: str
-    lock: str
+    attached: Mapping[str, str]
     locks: Mapping[str, str]
 
 
@@ -99,10 +99,10 @@ def built(predicate: Mapping[str, Any]) -> Built:
             chain_id=str(definition["internalParameters"]["chain_id"]),
             commit=str(ours["digest"]["gitCommit"]),
             builder=str(details["builder"]["id"]),
-            lock=next(f"sha256:{row['digest']['sha256']}" for row in details["byproducts"] if row["name"] == "lock"),
+            attached={str(row["name"]): f"sha256:{row['digest']['sha256']}" for row in details["byproducts"]},
             locks={name: str(digest["sha256"]) for name, digest in names.items() if name.startswith("lock/")},
         )
-    except (KeyError, TypeError, ValueError, StopIteration, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerifyError("the provenance is none of ours", why=repr(error)) from error
 
 

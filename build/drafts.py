@@ -200,12 +200,19 @@ def _read_releases(settings: Settings) -> releases.Releases | None:
 
 
 def of_actions(settings: Settings, intent: Intent, wish: Wish) -> list[Draft]:
-    """Lock the commits of the GitHub Actions that [actions] names."""
+    """Lock the commits of the GitHub Actions that [actions] names: new ones, or all of them anew."""
     path = settings.repo / actions.FILE
     if not intent.actions and not path.exists():
         return []
     if not wish.debs_anew and actions.is_fresh(settings.repo, intent.actions):
         return []
-    found = actions.resolve(intent.actions, lambda url, tag: gitsource.lookup(url, (), tag))
+
+    def lookup(url: str, tag: str) -> str:
+        if settings.offline:
+            raise OfflineError(f"{url} is to be looked up, and --offline was asked for", todo="run it with a network")
+        return gitsource.lookup(url, (), tag)
+
+    known, anew = actions.held(settings.repo), wish.debs_anew and not settings.offline
+    found = actions.resolve(intent.actions, lookup, known, anew=anew)
     change = lockreport.of_actions([(item.name, item.tag, item.commit) for item in found], str(actions.FILE))
     return [Draft(files={path: actions.text(intent.actions, found)}, change=change)]

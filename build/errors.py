@@ -245,9 +245,16 @@ class PublishError(BuildError):
 
 
 class RegistryError(BuildError):
-    """A registry that fails, or answers what it must not: server errors, other bytes than were pushed."""
+    """A registry that fails, or answers what it must not: server errors, other bytes than were pushed.
+
+    ``status``: of HTTP, where it is the registry that fails, and nothing is said of what was asked for; else 0.
+    """
 
     exit_code = 63
+
+    def __init__(self, what: str, *, why: str = "", todo: str = "", status: int = 0) -> None:
+        super().__init__(what, why=why, todo=todo)
+        self.status = status
 
 
 class DeniedError(BuildError):

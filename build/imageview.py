@@ -59,14 +59,16 @@ class View:
         return self.kept.get(path, b"").decode("utf-8", "replace")
 
     def pointed(self, seen: Seen) -> str:
-        """Where a symbolic link leads, as a path of the image that leads through no other link; not further than it."""
-        todo = [*posixpath.join(posixpath.dirname(seen.path), seen.link).split("/")][::-1]
+        """Where a symbolic link leads: a path of the image without links on its way, but maybe one itself.
+
+        Empty for the root, and for what leads in circles.
+        """
+        start = seen.link if seen.link.startswith("/") else posixpath.join(posixpath.dirname(seen.path), seen.link)
+        todo = start.split("/")[::-1]
         done: list[str] = []
-        if seen.link.startswith("/"):
-            todo = seen.link.split("/")[::-1]
         for _ in range(STEPS):
             if not todo:
-                break
+                return "/".join(done)
             part = todo.pop()
             if part == "..":
                 done = done[:-1]
@@ -76,7 +78,7 @@ class View:
                 if there and there.kind == SYMLINK and any(item not in ("", ".") for item in todo):
                     done = [] if there.link.startswith("/") else done[:-1]
                     todo += there.link.split("/")[::-1]
-        return "/".join(done)
+        return ""
 
     def plain(self, path: str) -> str:
         """A path without the links of a merged /usr.

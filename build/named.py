@@ -92,13 +92,16 @@ def anchored(job: Job, said: Named) -> Named:
     Only of wheels and .debs that are in the store: all of them where a build was made. Takes a second, and five more
     once for each set of Debian packages.
     """
-    contradicted = {
-        wheel.name: lockedlists.contradictions(store.blob(job.settings.store, wheel.sha256))
-        for wheel in job.lock.wheels
-        if wheel.name in said.contradicted and store.blob(job.settings.store, wheel.sha256).is_file()
-    }
+    contradicted = dict(said.contradicted)
+    for wheel in job.lock.wheels:
+        path = store.blob(job.settings.store, wheel.sha256)
+        if wheel.name in contradicted and path.is_file():
+            if looked := lockedlists.contradictions(path):
+                contradicted[wheel.name] = looked
+            else:
+                del contradicted[wheel.name]
     lists = {**_wheel_lists(job), **_deb_lists(job)}
-    return replace(said, lists=lists, contradicted={**said.contradicted, **contradicted})
+    return replace(said, lists=lists, contradicted=contradicted)
 
 
 def _wheel_lists(job: Job) -> dict[str, str]:

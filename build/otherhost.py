@@ -39,7 +39,7 @@ def build(settings: Settings, target: str, machine: str, work: Path, exported: P
         with step(f"unpack the tools root of {machine}"):
             root = roots.ensure(settings.store, debset)
         with step(f"build {target} by the tools of {machine}, emulated"):
-            _run(settings, target, chosen, root, work, exported)
+            _run(settings, target, machine, chosen, root, work, exported)
         return _result(settings, target, own, image(work))
     finally:
         private.remove(own)
@@ -61,7 +61,7 @@ def image(work: Path) -> Path:
     return work / "image"
 
 
-def _run(settings: Settings, target: str, chosen: Engine, root: Path, work: Path, exported: Path) -> None:
+def _run(settings: Settings, target: str, machine: str, chosen: Engine, root: Path, work: Path, exported: Path) -> None:
     (work / "home").mkdir()
     run = private.places(work / "store").run
     box = jail.Jail(
@@ -77,7 +77,8 @@ def _run(settings: Settings, target: str, chosen: Engine, root: Path, work: Path
     )
     # The engine's own builder, by name: an engine of another architecture than ours would be refused.
     output = layout_output(recipe.oci_annotations(steps.load(settings, target)), image(work))
-    story = ["build", "build", "--target", target, "--offline", "--builder", "default", "--output", output]
+    story = ["build", "build", "--target", target, "--offline", "--builder", "default"]
+    story += ["--machine", machine, "--output", output]
     argv = jail.command(box, [PYTHON, str(work / "clone/nox"), "--exec", "-m", *story])
     proc.run(proc.as_root(argv, purpose=PURPOSE), capture=False, verbose=settings.verbose)
 

@@ -83,8 +83,10 @@ class Ours:
             return Verdict(OURS, compared=True, fault="" if good else "its bytes are not those of this clone's file")
         if self.named.own is None and PROGRAMS.fullmatch(path):
             return Verdict(OURS)
-        if path in (MANIFEST, OWN):
-            return Verdict(OURS, compared=self.named.manifest is not None, fault=self._told_fault())
+        if path == OWN:
+            return Verdict(OURS, fault=self._own_fault())
+        if path == MANIFEST:
+            return Verdict(OURS, compared=self.named.manifest is not None, fault=self._manifest_fault())
         if path == COMPILED_LIST:
             return Verdict(OURS)
         if LEFT_OUT.fullmatch(path):
@@ -104,12 +106,18 @@ class Ours:
             return frozenset()
         return frozenset(f"{self.site}/{path}" for path in told)
 
-    def _told_fault(self) -> str:
-        own, told = _json(self.view.kept.get(OWN)), _json(self.view.kept.get(MANIFEST))
-        if not isinstance(told, dict) or told.pop("own", None) != own:
-            return "own.json and manifest.json do not list the same files"
-        if self.named.manifest is not None and told != self.named.manifest:
-            return "it does not say what this lock's image says of itself"
+    def _own_fault(self) -> str:
+        told = _json(self.view.kept.get(MANIFEST))
+        good = isinstance(told, dict) and told.get("own") == _json(self.view.kept.get(OWN))
+        return "" if good else "own.json and manifest.json do not list the same files"
+
+    def _manifest_fault(self) -> str:
+        told = _json(self.view.kept.get(MANIFEST))
+        if not isinstance(told, dict):
+            return "it is no manifest"
+        rest = {key: value for key, value in told.items() if key != "own"}
+        if self.named.manifest is not None and rest != self.named.manifest:
+            return "it does not say what the lock's image says of itself"
         return ""
 
     def _toolkit_fault(self, seen: Seen) -> str:

@@ -96,7 +96,7 @@ class Record:
 
     @property
     def time(self) -> str:
-        """When it was first published."""
+        """The earliest of when it was published at its places; pushing it anew to one of them counts anew."""
         return min((place.time for place in self.places), default="")
 
     @property

@@ -5,11 +5,11 @@ Composes. A package is a blob under its sha256 there, which the lock knows: no l
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import os
+import threading
 
-from build import credentials, debmirror, download, registry, steps, store
+from build import credentials, debmirror, download, registry, sidebyside, steps, store
 from build.console import human_bytes, step, transfer
 from build.download import Download, Progress
 from build.errors import HashMismatchError, ImageNotFoundError
@@ -37,13 +37,17 @@ def take(settings: Settings, job: steps.Job, repository: str, machines: tuple[st
         Repository(reference.host, reference.name, credentials.find(reference.host)) as there,
         step(f"{title} ({human_bytes(size)})"),
         transfer(title, size) as progress,
-        concurrent.futures.ThreadPoolExecutor(WORKERS) as pool,
     ):
         there.tags()  # logs in once, before all of them would
-        return sum(pool.map(lambda item: _take(settings, there, item, progress), lacking))
+        stop = threading.Event()
+
+        def one(item: Download) -> int:
+            return _take(settings, there, item, progress, stop)
+
+        return sum(sidebyside.each(one, lacking, workers=WORKERS, stop=stop))
 
 
-def _take(settings: Settings, there: Repository, item: Download, progress: Progress) -> int:
+def _take(settings: Settings, there: Repository, item: Download, progress: Progress, stop: threading.Event) -> int:
     try:
         stream = there.open_blob(f"sha256:{item.sha256}", item.size)
     except ImageNotFoundError:
@@ -51,6 +55,8 @@ def _take(settings: Settings, there: Repository, item: Download, progress: Progr
     hasher = hashlib.sha256()
     with store.scratch(settings.store, "deb") as folder, stream, open(folder / "deb", "wb") as file:
         while piece := stream.read(PIECE):
+            if stop.is_set():
+                return 0
             hasher.update(piece)
             file.write(piece)
             progress(len(piece))

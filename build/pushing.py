@@ -6,13 +6,12 @@ where a run is cut: the next one asks what is there and goes on.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from build import ocisource, registry, upload
+from build import ocisource, registry, sidebyside, upload
 from build.console import human_bytes, step, transfer
 from build.errors import HashMismatchError, PublishError, RegistryError, TagError
 from build.ociimage import Image
@@ -84,8 +83,8 @@ def push(repository: Repository, image: Image, manifest: Manifest) -> Sent:
 
 def _missing(repository: Repository, blobs: Sequence[upload.Blob]) -> list[upload.Blob]:
     repository.has_blob(blobs[-1].digest)  # logs in once, before all of them would
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        there = list(pool.map(lambda blob: repository.has_blob(blob.digest), blobs))
+    stop = threading.Event()
+    there = sidebyside.each(lambda blob: repository.has_blob(blob.digest), blobs, workers=WORKERS, stop=stop)
     return [blob for blob, known in zip(blobs, there, strict=True) if not known]
 
 
@@ -98,14 +97,7 @@ def send_all(repository: Repository, blobs: Iterable[upload.Blob], progress: upl
             raise Stopped
         progress(count)
 
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs = [pool.submit(upload.send, repository, blob, told) for blob in blobs]
-        try:
-            return sum(job.result() for job in concurrent.futures.as_completed(jobs))
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return sum(sidebyside.each(lambda blob: upload.send(repository, blob, told), blobs, workers=WORKERS, stop=stop))
 
 
 def read_back(repository: Repository, manifest: Manifest, reference: str) -> None:

@@ -163,13 +163,28 @@ def _add(repository: Repository, made: Manifest, subject: str) -> int:
             return 0
         time.sleep(0.2 * attempt)
         others = known.content if known else {}
-        told = {**others, "schemaVersion": 2, "mediaType": registry.INDEX, "manifests": [*rows, row]}
-        index = Manifest(media_type=registry.INDEX, data=json.dumps(told, separators=(",", ":")).encode())
-        repository.put_manifest(index, tag)
+        try:
+            sent = _put_list(repository, tag, others, [*rows, row])
+        except RegistryError as error:
+            there = [entry for entry in rows if _is_there(repository, str(entry.get("digest")))]
+            if not error.status or len(there) == len(rows):
+                raise
+            sent = _put_list(repository, tag, others, [*there, row])  # some demand that what an index names is there
         if any(entry.get("digest") == made.digest for entry in _rows(repository.manifest(tag), repository)):
-            return len(index.data)
+            return sent
     raise RegistryError(
         f"{repository.reference} does not keep the list of what is attached",
         why=f"{made.digest} is not in the index under {tag} after it was put there, {TRIES} times",
         todo="is somebody else attaching to the same digest? run it again",
     )
+
+
+def _is_there(repository: Repository, digest: str) -> bool:
+    return registry.DIGEST.fullmatch(digest) is not None and repository.manifest(digest) is not None
+
+
+def _put_list(repository: Repository, tag: str, others: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
+    told = {**others, "schemaVersion": 2, "mediaType": registry.INDEX, "manifests": rows}
+    index = Manifest(media_type=registry.INDEX, data=json.dumps(told, separators=(",", ":")).encode())
+    repository.put_manifest(index, tag)
+    return len(index.data)

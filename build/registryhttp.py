@@ -8,7 +8,6 @@ than the registry (and the token server that it names), and nothing is sent with
 from __future__ import annotations
 
 import email.utils
-import http.cookiejar
 import io
 import json
 import re
@@ -36,6 +35,7 @@ TIMEOUT_SECONDS = (30, 120)
 PIECE = 1 << 18  # bytes that are handed to the socket at once; http.client's own 16 kB cost half of the speed
 HEALING = (408, 429, 500, 502, 503, 504)
 REDIRECTS = 10
+LOGINS = 2  # for one request: a token may expire, and a new one not be known yet to all of a registry's machines
 ERROR_LIMIT = 16_384  # bytes of an error's body that are looked at
 JSON_LIMIT = 16 << 20  # of any other answer that is no layer
 
@@ -90,10 +90,12 @@ class Connection:
         Raises :class:`DeniedError` (401, 403), :class:`RegistryError` (any other status), :class:`NetworkError`.
         What can heal is tried again first, but for PATCH, whose sender knows where to go on from.
         """
-        known = self._tokens.get(access.scopes, "")
-        answer = self._ask(method, self.url(path), headers or {}, data, known)
-        if answer.status_code == 401 and self._is_ours(answer.url):
-            token = self._log_in(answer, access, known)
+        token = self._tokens.get(access.scopes, "")
+        answer = self._ask(method, self.url(path), headers or {}, data, token)
+        for _ in range(LOGINS):
+            if answer.status_code != 401 or not self._is_ours(answer.url):
+                break
+            token = self._log_in(answer, access, token)
             if hasattr(data, "rewind"):
                 data.rewind()
             answer = self._ask(method, self.url(path), headers or {}, data, token)
@@ -137,7 +139,10 @@ class Connection:
             if token and self._is_ours(place):
                 made.headers["Authorization"] = token
             how = self.session.merge_environment_settings(place, registryplaces.proxies(place), True, None, None)
-            return self.session.send(made, timeout=TIMEOUT_SECONDS, allow_redirects=False, **how)
+            # Not by the session: it reads the body of a redirect to its end, and keeps cookies.
+            return self.session.get_adapter(place).send(
+                made, stream=True, timeout=TIMEOUT_SECONDS, proxies=how["proxies"], verify=how["verify"] or True
+            )
         except (OSError, UnicodeError, urllib3.exceptions.HTTPError) as error:  # requests' own are OSErrors
             raise NetworkError(
                 f"the registry {self.host} cannot be reached, or hung up",
@@ -244,6 +249,7 @@ class Connection:
             todo="wait a while and run the same command again: what it has is not sent again"
             if healing
             else "look at the registry's limits and log",
+            status=answer.status_code,
         )
 
 
@@ -307,7 +313,6 @@ def _session() -> requests.Session:
     )
     made = receive.session(CONNECTIONS)
     made.auth = lambda asked: asked  # or what ~/.netrc says would take the place of a token
-    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
         made.mount(scheme, Adapter(pool_maxsize=CONNECTIONS, max_retries=retry))
     return made

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from build.credentials import Credentials
 
 # A scheme, or a parameter with its value, quoted or not.
-WORD = re.compile(r'[\s,]*([A-Za-z][\w-]*)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+)))?')
+WORD = re.compile(r'([A-Za-z][\w-]*)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+)))?')
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header may hold
 
 

@@ -141,7 +141,7 @@ def old_signature(tool: Cosign, trust: Trust, repository: Repository, digest: st
     try:
         signature = str(made.content["layers"][0]["annotations"][cosign.SIMPLE_SIGNATURE])
         told = str(json.loads(payload)["critical"]["image"]["docker-manifest-digest"])  # the place may be a mirror
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise VerifyError("the signature for old clients is none", why=repr(error)) from error
     if told != digest:
         raise VerifyError("the signature for old clients is of something else", why=f"it signs {told}")

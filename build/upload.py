@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 from urllib.parse import urlencode
 
-from build.errors import BuildError, DeniedError, NetworkError, RegistryError
+from build.errors import BuildError, DeniedError, HashMismatchError, NetworkError, RegistryError
 from build.registry import Repository
 from build.registryhttp import BACKOFF_SECONDS, HEALING, PIECE, TRIES, asked_wait
 from build.registryplaces import joined
@@ -148,10 +148,11 @@ def _require_done(answer: Any) -> None:
 
 
 def _location(repository: Repository, answer: Any, default: str = "") -> str:
-    told = answer.headers.get("Location") or default
-    if not told:
-        raise RegistryError(f"{repository.reference} does not say where an upload goes on")
-    return joined(answer.url, str(told))
+    told = str(answer.headers.get("Location") or default)
+    found = joined(answer.url, told) if told else ""
+    if not found:
+        raise RegistryError(f"{repository.reference} does not say where an upload goes on", why=told[:200])
+    return found
 
 
 class _Body:
@@ -163,7 +164,7 @@ class _Body:
         self.len = blob.size - start  # requests looks for this name
         self.sent = 0
         self._progress = progress
-        self._stream = self._opened()
+        self._stream: IO[bytes] | None = None
 
     def _opened(self) -> IO[bytes]:
         stream = self.blob.open()
@@ -176,12 +177,19 @@ class _Body:
         """From its start again: a request was refused before its bytes counted."""
         self._progress(-self.sent)
         self.sent = 0
-        self._stream.close()
-        self._stream = self._opened()
+        self.close()
 
     def read(self, count: int = -1) -> bytes:
         left = self.len - self.sent
+        if self._stream is None:
+            self._stream = self._opened()
         data = self._stream.read(left if count < 0 else min(count, left))
+        if left and not data:
+            raise HashMismatchError(
+                "a blob that is to be sent is not whole",
+                why=f"{self.blob.digest} ends after {self.start + self.sent} of {self.blob.size} bytes",
+                todo="build the image again (nox -s build), and push it then",
+            )
         self.sent += len(data)
         self._progress(len(data))
         return data
@@ -195,4 +203,6 @@ class _Body:
         raise StopIteration
 
     def close(self) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from build import (
@@ -38,7 +39,7 @@ from build.registry import Manifest, Repository
 from build.trusting import Attached
 
 GOOD, BAD, SKIPPED = "good", "BAD", "skipped"
-LOCK_LIMIT = 8 << 20  # bytes of one of its files
+FILE_LIMIT = 8 << 20  # bytes of an attached file
 KINDS = {sbom.WHEEL: "wheels", sbom.DEB: "Debian packages", sbom.SOURCE: "sources", sbom.PATCH: "patches"}
 SHOWN = 10  # findings of one question in the table; JSON has all
 
@@ -51,6 +52,14 @@ class Answer:
     status: str
     text: str
     findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """As :class:`build.claims.Named` has them: digests of packages' lists, and what contradicts a published RECORD."""
+
+    lists: Mapping[str, str]
+    contradicted: Mapping[str, Mapping[str, str]]
 
 
 @dataclass
@@ -68,6 +77,7 @@ class Case:
     attached: tuple[Attached, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     lock: AttachedLock | None = None
+    lists: Lists | None = None
 
     @property
     def digest(self) -> str:
@@ -75,7 +85,7 @@ class Case:
 
 
 def ask(question: str, check: Callable[[], str]) -> Answer:
-    """The answer of a check: its text, or its error as a finding. A network that fails is no answer: it is raised."""
+    """The answer of a check: its text, or its error as a finding. A network or registry that fails is raised."""
     try:
         return Answer(question=question, status=GOOD, text=check())
     except Skip as skip:
@@ -83,6 +93,8 @@ def ask(question: str, check: Callable[[], str]) -> Answer:
     except Wrong as wrong:
         return Answer(question=question, status=BAD, text=wrong.what, findings=wrong.findings)
     except (VerifyError, HashMismatchError, RegistryError, ImageNotFoundError) as error:
+        if isinstance(error, RegistryError) and error.status:
+            raise
         return Answer(question=question, status=BAD, text=error.what, findings=(error.why,) if error.why else ())
 
 
@@ -125,7 +137,9 @@ def record(case: Case) -> str:
     listed = {item.digest for item in referrers.of(case.repository, case.digest)}
     here = case.record.at(case.repository.reference)
     wrong += [
-        f"{item.kind} {item.digest} is gone" for item in (here.documents if here else ()) if item.digest not in listed
+        f"{item.kind} {item.digest} is gone"
+        for item in (here.documents if here else ())
+        if item.digest not in listed or case.repository.manifest(item.digest) is None
     ]
     if wrong:
         raise Wrong("it is not what was recorded", wrong)
@@ -136,7 +150,7 @@ def record(case: Case) -> str:
 def provenance(case: Case) -> str:
     """What it was built from and by whom, and that the lock that is attached is the one meant."""
     found = trusting.trusted(case.tool, case.trust, case.manifest, case.attached, documents.PROVENANCE)
-    case.provenance = dict(found[-1].statement.predicate)
+    case.provenance = dict(_meant(case, found).statement.predicate)
     told = documents.built(case.provenance)
     wrong = [
         f"{what}: the provenance says {was}, the image {now}"
@@ -149,6 +163,7 @@ def provenance(case: Case) -> str:
     if case.place is not None and told.commit != case.place.commit:
         wrong.append(f"commit: the provenance says {told.commit}, the record {case.place.commit}")
     files = _lock(case, told)
+    case.lists = _lists(case, told)
     found_locks = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
     wrong += [
         f"{path}: the provenance says {told.locks.get(path, 'nothing')}, attached is {found_locks.get(path, 'nothing')}"
@@ -163,15 +178,39 @@ def provenance(case: Case) -> str:
     return f"target {told.target}, commit {told.commit[:12]}, {len(told.locks)} lock files, by {told.builder}"
 
 
+def _meant(case: Case, found: Sequence[Attached]) -> Attached:
+    """Of several statements of a type by the publisher the recorded one, else the last: registries keep no order."""
+    recorded = {item.digest for item in case.place.documents} if case.place else set()
+    return next((item for item in found if item.digest in recorded), found[-1])
+
+
 def _lock(case: Case, told: documents.Built) -> dict[str, bytes]:
-    """The lock files that are attached, by path: those of the artifact that the signed provenance names."""
-    made = case.repository.manifest(told.lock)
+    """The lock files that are attached, by path."""
+    return _named_files(case, told, "lock")
+
+
+def _lists(case: Case, told: documents.Built) -> Lists | None:
+    """What the locked packages themselves list, as the publisher saw it; None where it is not attached."""
+    if "lists" not in told.attached:
+        return None
+    (data,) = _named_files(case, told, "lists").values()
+    try:
+        found = json.loads(data)
+        return Lists(lists=dict(found["lists"]), contradicted=dict(found["contradicted"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise VerifyError("what is attached as the lists of the packages is none", why=repr(error)) from error
+
+
+def _named_files(case: Case, told: documents.Built, kind: str) -> dict[str, bytes]:
+    """The files of an artifact that the signed provenance names by its digest, title → bytes."""
+    digest = told.attached.get(kind, "")
+    made = case.repository.manifest(digest) if digest else None
     if made is None:
-        raise VerifyError("the lock is not attached", why=f"the provenance names {told.lock}")
+        raise VerifyError(f"the {kind} is not attached", why=f"the provenance names {digest or 'none'}")
     files = {}
     for row in made.content["layers"]:
-        if int(row["size"]) > LOCK_LIMIT:
-            raise VerifyError("what is attached as the lock is none", why=f"a file of {row['size']} bytes")
+        if int(row["size"]) > FILE_LIMIT:
+            raise VerifyError(f"what is attached as the {kind} is none", why=f"a file of {row['size']} bytes")
         title = str(row.get("annotations", {}).get(referrers.TITLE, ""))
         files[title] = case.repository.blob(str(row["digest"]), int(row["size"]))
     return files
@@ -180,7 +219,7 @@ def _lock(case: Case, told: documents.Built) -> dict[str, bytes]:
 def bill(case: Case) -> str:
     """A bill of materials that is well-formed, of this image, and names all that the lock does."""
     found = trusting.trusted(case.tool, case.trust, case.manifest, case.attached, documents.SPDX)
-    document = dict(found[-1].statement.predicate)
+    document = dict(_meant(case, found).statement.predicate)
     if faults := documents.bill_faults(document, case.digest):
         raise Wrong("the bill of materials is no good", faults)
     parts = sbom.packages(document).values()
@@ -205,9 +244,8 @@ def smoke(case: Case) -> str:
         for item, told in zip(found, reports, strict=True)
         if told["digest"] != case.digest
     ]
-    failed = [
-        str(row["name"]) for told in reports for row in told["checks"] if row["status"] not in (report.PASSED, report.SKIPPED)
-    ]
+    good = (report.PASSED, report.SKIPPED)
+    failed = [str(row["name"]) for told in reports for row in told["checks"] if row["status"] not in good]
     if wrong or failed:
         raise Wrong("the smoke report is not green, or of something else", [*wrong, *failed])
     return f"{reports[-1]['summary']}, {reports[-1]['execution']}"
@@ -224,21 +262,27 @@ def machines(case: Case) -> list[str]:
             gpu = documents.gpu(report)
         except (VerifyError, KeyError, TypeError, ValueError):
             continue
-        if gpu:
+        if gpu and report["digest"] == case.digest:
             try:
                 case.tool.check(item.bundle, documents.TEST_RESULT, case.manifest.data, case.trust)
                 by = "the publisher's word"
             except VerifyError:
                 by = "another's word, not checked"
-            told.append(f"{gpu}, {str(report.get('started', ''))[:10]}: {report.get('summary', '')} ({by})")
+            day, summary = plain(report.get("started", ""))[:10], plain(report.get("summary", ""))
+            told.append(f"{plain(gpu)}, {day}: {summary} ({by})")
     return told
+
+
+def plain(text: object, limit: int = 100) -> str:
+    """Somebody else's text in one line that does nothing to a terminal. ``limit``: of characters."""
+    return "".join(char if char.isprintable() else "?" for char in str(text))[:limit]
 
 
 def content(case: Case, progress: Callable[[int], None]) -> str:
     """Every file of the image, against what the bill of materials and the lock name."""
     if case.lock is None:
         raise Skip("there is no good lock of a version that this clone can read")
-    expected, how = _expected(case, case.lock)
+    expected = _expected(case, case.lock)
     found = accounted.account(case.image, expected, progress=progress)
     if found.unexplained or found.missing:
         raise Wrong(
@@ -247,20 +291,33 @@ def content(case: Case, progress: Callable[[int], None]) -> str:
         )
     files = sum(share.files for share in found.shares.values())
     kinds = ", ".join(f"{share.files} {kind}" for kind, share in found.shares.items() if share.files)
-    lists = f"{found.lists} of {found.packages} packages' lists are those of the locked files" if found.lists else how
-    return f"{files} files: {kinds}; {lists}"
+    lists = f"{found.lists} of {found.packages} packages' lists are those of the locked files"
+    excused = f"; {len(found.excused)} known not to fit their published RECORD" if found.excused else ""
+    return f"{files} files: {kinds}; {lists}{excused}"
 
 
-def _expected(case: Case, lock: AttachedLock) -> tuple[Named, str]:
-    """What ought to be in the image, and how that is known: by this clone where it has the image's inputs."""
+def _expected(case: Case, lock: AttachedLock) -> Named:
+    """What ought to be in the image: as this clone says where it has the image's inputs, else as what is attached does.
+
+    What packages list: from the locked files where they are here, else as the publisher signed it.
+    """
     target = case.image.labels.get("spark-runtime.target", "")
     with contextlib.suppress(BuildError):
         job = steps.load(case.settings, target)
         if recipe.chain_id(job) == case.image.labels.get("spark-runtime.chain-id"):
-            return named.anchored(job, named.named(job)), "none of the locked files is here to compare lists with"
+            own = named.anchored(job, named.named(job))
+            told = dict(case.lists.lists) if case.lists else {}
+            return replace(own, lists={**told, **own.lists}, contradicted=_contradicted(case, own))
     exceptions = [item.finding for item in lock.target.exceptions]
     said = named.of_lock(lock.lock, lock.rootfs, local=lock.target.local_version, exceptions=exceptions)
-    return said, "by the lock that is attached: this clone has other inputs"
+    lists = case.lists.lists if case.lists else {}
+    return replace(said, lists=lists, contradicted=_contradicted(case, said))
+
+
+def _contradicted(case: Case, said: Named) -> Mapping[str, Mapping[str, str]]:
+    """What is known of RECORDs that lie: nobody looked where it is empty, and then the publisher's word counts."""
+    told = case.lists.contradicted if case.lists else {}
+    return {name: known or told.get(name, {}) for name, known in said.contradicted.items()}
 
 
 def _rows(layers: Iterable[Any]) -> str:

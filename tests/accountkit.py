@@ -13,7 +13,9 @@ from build.claims import Named, Patch
 from tests.imagekit import SITE, entry, folder, image, link, tar
 
 INFO = "var/lib/dpkg/info"
-AWK = "auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/man1/awk.1.gz\n\n/usr/bin/mawk\n5\n/usr/share/man/man1/mawk.1.gz\n\n"
+AWK = (
+    "auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/man1/awk.1.gz\n\n/usr/bin/mawk\n5\n/usr/share/man/man1/mawk.1.gz\n\n"
+)
 PAM = "auth\trequisite\tpam_deny.so\n"
 CERTIFICATES = {"A": b"-----BEGIN-----\na\n", "B": b"-----BEGIN-----\nb\n"}
 MANIFEST = {"schema": 1, "target": "small"}
@@ -75,7 +77,9 @@ class Deb:
         self.more_md5 = {}
 
     def lists(self):
-        parents = {str(parent) for path in (*self.files, *self.conffiles, *self.others) for parent in Path(path).parents}
+        parents = {
+            str(parent) for path in (*self.files, *self.conffiles, *self.others) for parent in Path(path).parents
+        }
         return sorted({*self.files, *self.conffiles, *self.others, *parents} - {"."})
 
     def digest(self):
@@ -183,6 +187,7 @@ def _debs():
     util, mawk, pam = Deb("util-linux", arch="arm64"), Deb("mawk", arch="arm64"), Deb("libpam-runtime")
     util.files = {"usr/bin/su": b"\x7fELF su", "usr/lib/systemd/system/fstrim.timer": b"[Timer]\n"}
     mawk.files = {"usr/bin/mawk": b"\x7fELF mawk"}
+    mawk.others = ["usr/share/man/man1/mawk.1.gz"]
     pam.files = {"usr/share/pam/common-auth": b"$auth_primary\n" + PAM.encode() + b"$auth_additional\n"}
     libc, zlib, certs = Deb("libc-bin", arch="arm64"), Deb("zlib1g", arch="arm64"), Deb("ca-certificates")
     libc.files = {"usr/sbin/ldconfig": b"\x7fELF"}
@@ -229,7 +234,10 @@ def _rootfs(made):
     for name in CERTIFICATES:
         root.link(f"etc/ssl/certs/{name}.pem", f"/usr/share/ca-certificates/mozilla/{name}.crt")
     root.link(f"etc/ssl/certs/{STAMP}", "A.pem")
-    root.link("etc/systemd/system/timers.target.wants/fstrim.timer", "/lib/systemd/system/fstrim.timer")
+    enabled = "etc/systemd/system/timers.target.wants/fstrim.timer"
+    root.link(enabled, "/lib/systemd/system/fstrim.timer")
+    root.put(f"{debwritten.HELPER}/fstrim.timer.dsh-also", f"/{enabled}\n".encode())
+    root.put(f"{debwritten.HELPER}/timers.target.wants/fstrim.timer")
 
 
 def _wheels(made):
@@ -268,7 +276,12 @@ def _ours(made):
     layer.put("opt/spark/checks/one.py", CHECK)
     info = "patchy-1.0+spark.dist-info"
     metadata = PATCHY["patchy-1.0.dist-info/METADATA"].replace(b"1.0", b"1.0+spark").replace(b"Dist: x", b"Dist: y")
-    rows = {"patchy/a.py": b"a = 2\n", "patchy/b.py": b"b = 1\n", "patchy/new.py": b"new\n", f"{info}/METADATA": metadata}
+    rows = {
+        "patchy/a.py": b"a = 2\n",
+        "patchy/b.py": b"b = 1\n",
+        "patchy/new.py": b"new\n",
+        f"{info}/METADATA": metadata,
+    }
     rows |= {f"{info}/{name}": data for name, data in ADDED.items()}
     for path, data in rows.items():
         if path != "patchy/b.py":

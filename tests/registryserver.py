@@ -11,8 +11,10 @@ What a registry may have or lack is switched by its fields; what goes wrong is t
 import base64
 import contextlib
 import hashlib
+import io
 import itertools
 import json
+import os
 import re
 import socket
 import ssl
@@ -22,6 +24,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from build import registry, registryhttp, upload
+from build.credentials import Credentials
+
+CAS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 INDEX = "application/vnd.oci.image.index.v1+json"
 PIECE = 1 << 16
 ENDLESS = object()  # a body that never ends
@@ -107,9 +113,9 @@ class Registry(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, address="127.0.0.1"):
+    def __init__(self, address="127.0.0.1", port=0):
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        super().__init__((address, 0), Handler)
+        super().__init__((address, port), Handler)
         host = f"[{address}]" if ":" in address else address
         self.place = f"{host}:{self.server_address[1]}"
         self.scheme = "http"
@@ -187,7 +193,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(411, "UNSUPPORTED")
         return self.route()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = serve
+    def __getattr__(self, name):
+        if name in ("do_GET", "do_HEAD", "do_PUT", "do_POST", "do_PATCH"):
+            return self.serve
+        raise AttributeError(name)
 
     def route(self):
         parts = urllib.parse.urlsplit(self.path)
@@ -326,7 +335,9 @@ class Handler(BaseHTTPRequestHandler):
         if not asked or not self.server.ranges:
             return self.reply(200, data, **headers)
         start = int(asked[1])
-        return self.reply(206, data[start:], **headers, **{"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"})
+        return self.reply(
+            206, data[start:], **headers, **{"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+        )
 
     def post_uploads(self, name, _rest, query):
         blob = self.server.repos.get(query.get("from", ""), Repo()).blobs.get(query.get("mount", ""))
@@ -440,10 +451,35 @@ def basic(user, password):
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
+def quick(monkeypatch):
+    """No waiting, and nobody's credentials, proxies or certificates but a test's own."""
+    for module in (registryhttp, upload, registry):
+        monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.001)
+    for name in list(os.environ):
+        if (
+            name.lower().endswith("_proxy")
+            or name.startswith(("REGISTRY_", "GITHUB_", "DOCKER_", "NETRC"))
+            or name in CAS
+        ):
+            monkeypatch.delenv(name)
+
+
+def blob(data):
+    """Bytes as what is pushed."""
+    return upload.Blob(digest=sha(data), size=len(data), open=lambda: io.BytesIO(data))
+
+
+def repository(server, name="team/app", *, write=True, who=None):
+    """A client. ``who``: True for the one that the server lets in."""
+    if who is True:
+        who = Credentials(user=server.login.user, secret=server.login.password, source="the test")
+    return registry.Repository(server.place, name, who, write=write)
+
+
 @contextlib.contextmanager
-def serve(address="127.0.0.1"):
-    with Registry(address) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+def serve(address="127.0.0.1", port=0):
+    with Registry(address, port) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.001})
         thread.start()
         try:
             yield server

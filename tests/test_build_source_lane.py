@@ -2,10 +2,12 @@
 
 import argparse
 import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from build import assemble, engine, making, recipe, roots, steps, units
+from build import assemble, compilecache, engine, making, nativebuild, recipe, roots, steps, units
 from build.commands import build
 from build.errors import CompileError, UsageError
 from build.models import Built, Engine, Settings
@@ -80,7 +82,7 @@ def bench(tmp_path, monkeypatch, capsys):
 # --- options -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [("--jobs", "2"), ("--cold",), ("--jobs", "1", "--cold")])
+@pytest.mark.parametrize("words", [("--jobs", "2"), ("--cold",), ("--jobs", "1", "--cold"), ("--ccache", "x")])
 def test_options_for_compilers_are_a_mistake_where_nothing_is_compiled(bench, words):
     with pytest.raises(UsageError, match="nothing of tiny is compiled") as caught:
         bench.run("--target", "tiny", *words)
@@ -115,6 +117,47 @@ def test_a_target_of_the_wheel_lane_gets_no_secret(bench):
     shown = bench.run("--target", "tiny")
     assert bench.asked == [([], (), False)]
     assert "compiled" not in shown.err
+
+
+@pytest.mark.parametrize("other", ["--cold", "--no-cache"])
+def test_a_compile_cache_is_not_carried_where_the_build_empties_it(bench, other):
+    with pytest.raises(UsageError, match=f"{other} empties the compile cache that --ccache fills"):
+        bench.run("--target", "canary", "--ccache", "x", other)
+    assert bench.asked == []
+
+
+class Carried:
+    """In place of :func:`build.compilecache.carried`: the places, and how many builds had been asked for by then."""
+
+    def __init__(self, bench, monkeypatch):
+        self.bench, self.places, self.around = bench, [], []
+        monkeypatch.setattr(compilecache, "carried", self.carried)
+
+    @contextmanager
+    def carried(self, place):
+        self.places.append(place)
+        before = len(self.bench.asked)
+        yield
+        self.around.append((before, len(self.bench.asked)))
+
+
+def test_the_compile_cache_of_these_compilers_is_carried_around_the_build(bench, monkeypatch, tmp_path):
+    carried = Carried(bench, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    bench.know("canary")
+    bench.run("--target", "canary", "--ccache", "kept")
+    (place,) = carried.places
+    assert carried.around == [(0, 1)], "what is there is asked for again: its compile cache may lie in the engine alone"
+    assert place.folder == Path.cwd() / "kept"
+    assert place.mount == nativebuild.page(steps.load(bench.settings, "canary")).cache
+    assert (place.root, place.builder, place.buildx) == (tmp_path / "builder.tar", None, ["buildx"])
+
+
+def test_nobody_asked_so_nothing_is_carried(bench, monkeypatch):
+    carried = Carried(bench, monkeypatch)
+    bench.run("--target", "canary")
+    bench.run("--target", "tiny")
+    assert carried.places == []
 
 
 # --- what is done again --------------------------------------------------------------------------------------------

@@ -28,12 +28,12 @@ Switch to a different driver, or turn on the containerd image store, and try aga
 
 @pytest.fixture
 def ask(tmp_path, request):
-    def run(script):
+    def run(script, **more):
         (tmp_path / "buildx.py").write_text(script)
         folder = tmp_path / "a folder, with a comma"
         folder.mkdir()
         buildx = [sys.executable, str(tmp_path / "buildx.py")]
-        return builders.machine(buildx, {"PYTHONPATH": str(request.config.rootpath)}, "farm", folder)
+        return builders.machine(buildx, {"PYTHONPATH": str(request.config.rootpath)}, "farm", folder, **more)
 
     return run
 
@@ -42,6 +42,11 @@ def ask(tmp_path, request):
 def test_it_is_what_buildkit_says(ask, arch, capsys):
     assert ask(ANSWER.format(arch=arch)) == arch
     assert f"the builder farm builds on {arch}: its steps run programs for that" in capsys.readouterr().err
+
+
+def test_one_that_emulates_may_run_the_others_programs(ask, capsys):
+    assert ask(ANSWER.format(arch="amd64"), wanted="arm64") == "arm64"
+    assert "builds on amd64: its steps run programs for arm64" in capsys.readouterr().err
 
 
 def test_a_machine_that_we_have_nothing_for_is_named(ask):

@@ -1,6 +1,7 @@
 """A layer's entries: every fact, every compression, every way to be damaged; and that no byte goes uncounted."""
 
 import contextlib
+import hashlib
 import io
 import tarfile
 
@@ -51,6 +52,13 @@ def test_times_are_kept_below_a_second():
 def test_whiteouts_are_what_they_remove():
     found = read(tar(entry("etc/.wh.gone"), entry("var/.wh..wh..opq"))).entries
     assert [(item.path, item.kind) for item in found] == [("etc/gone", "removal"), ("var/*", "removal")]
+
+
+def test_a_second_digest_is_computed_where_it_is_asked_for():
+    data = tar(folder("a"), entry("a/x", b"1"), entry("b", b"2"), link("a/y", "x"))
+    found = read(data, md5=lambda path: path.startswith("a"))
+    assert found.md5 == {1: hashlib.md5(b"1").hexdigest()}
+    assert read(data).md5 == {}
 
 
 def test_asked_for_contents_are_handed_back():

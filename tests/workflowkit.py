@@ -50,7 +50,8 @@ def read(path):
 
 def inputs_of(workflow, event, given=()):
     """The inputs of a run: what is given, and the defaults of that event."""
-    asked = (workflow["on"].get(event) or {}).get("inputs", {})
+    told = workflow["on"][event]
+    asked = told.get("inputs", {}) if isinstance(told, dict) else {}  # schedule has a list
     assert set(dict(given)) <= asked.keys(), f"no such input: {given}"
     return {name: item.get("default") for name, item in asked.items()} | dict(given)
 
@@ -99,12 +100,12 @@ class Local:
 
     Its one commit is the working tree of ``clone_of``, with ``changes`` (path → text). ``env``: what each step's
     environment holds besides; nothing else of ours is passed on but proxies, indexes and the locale. ``answers``: what
-    gh prints, by its first two words.
+    gh prints, by its first two words. ``run``: its number, to be counted up for another one.
     """
 
     def __init__(self, folder, clone_of, *, changes=(), env=(), answers=()):
         self.folder = folder
-        self.caches, self.artifacts, self.log = folder / "caches", folder / "artifacts", folder / "gh.log"
+        self.caches, self.log, self.run = folder / "caches", folder / "gh.log", 77
         self.origin, self.tree = folder / "origin.git", folder / "commit"
         self.commit = _commit(clone_of, self.tree, self.origin, dict(changes))
         self.programs, self.home, self.jobs = folder / "programs", folder / "home", 0
@@ -113,6 +114,11 @@ class Local:
         (self.programs / "gh").write_text(f"#!{sys.executable}\n{GH}")
         (self.programs / "gh").chmod(0o755)
         self.env = {**dict(env), "GH_LOG": str(self.log), "GH_ANSWERS": json.dumps(dict(answers))}
+
+    @property
+    def artifacts(self):
+        """The folder of this run's artifacts."""
+        return self.folder / f"artifacts-{self.run}"
 
     def asked(self):
         """What gh was asked: a dictionary of argv, token and text for each call."""
@@ -171,7 +177,7 @@ class _Job:
         self.github = {
             "event_name": event, "ref": "refs/heads/main", "ref_name": "main", "sha": local.commit, "job": name,
             "repository": "Owner/Name", "repository_owner": "Owner", "actor": "somebody", "workflow": told["name"],
-            "run_id": "77", "run_attempt": "1", "server_url": "https://github.com", "token": "of-the-job",
+            "run_id": str(local.run), "run_attempt": "1", "server_url": "https://github.com", "token": "of-the-job",
         }  # fmt: skip
 
     def contexts(self, scope):

@@ -7,14 +7,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from build import (
     assemble,
     builders,
     buildspecs,
     buildx,
+    compilecache,
     dockerlogin,
     engine,
     expecting,
@@ -41,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", action="store_true", help="note what it gave in lock/results/, to compare with")
     parser.add_argument("--expect", action="store_true", help="fail unless it is the image that lock/results/ holds")
     parser.add_argument(
-        "--no-cache", action="store_true", help="let BuildKit reuse nothing (the compile cache: --cold)"
+        "--no-cache", action="store_true", help="let BuildKit reuse nothing; it empties the compile cache too"
     )
     shared = parser.add_argument_group("more than one machine (docs/teams.md)")
     shared.add_argument(
         "--builder", metavar="NAME", help="a buildx builder or Docker context to use instead of the engine's own"
     )
     shared.add_argument(
-        "--machine", choices=builders.MACHINES, help="what the builder's steps run on (default: it is asked)"
+        "--machine", choices=builders.MACHINES, help="whose programs the builder's steps run (default: its own)"
     )
     shared.add_argument(
         "--cache-to", metavar="SPEC", action="append", default=[],
@@ -66,8 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compilers at once (default: as many as memory and cores allow)",
     )
     source.add_argument(
-        "--cold", action="store_true", help="compile everything: neither cache counts, as for a release"
-    )
+        "--cold", action="store_true",
+        help="compile everything, as for a release: neither cache counts, and the compile cache is emptied",
+    )  # fmt: skip
+    source.add_argument(
+        "--ccache", metavar="DIR", type=Path,
+        help="carry the compile cache in this folder: taken from it before, where the engine's is empty or older, and "
+        "kept in it afterwards, as one file",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -82,12 +91,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with store.locked(settings.store, f"build-{job.name}"), store.scratch(settings.store, "build") as folder:
         chosen = engine.of_builder() if args.builder else engine.find(settings)
         known = assemble.read_built(settings.store, job.name)
-        anew = args.output or args.no_cache or args.cold or cache_to
+        anew = args.output or args.no_cache or args.cold or cache_to or args.ccache
         if known and not anew and assemble.is_there(engine.client(chosen), chosen, known, chain):
             settle(args, job, chosen, known, fresh=False)
             return tell(settings, known, start, fresh=False)
         argv, env = engine.buildx(chosen, settings)
-        machine = args.machine or (builders.machine(argv, env, args.builder, folder) if args.builder else "")
+        machine = builders.machine(argv, env, args.builder, folder, wanted=args.machine) if args.builder else ""
         contexts = making.prepare(job, chain, known, machine=machine)
         request = replace(
             assemble.request(job, contexts, chain, output=args.output),
@@ -97,7 +106,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         env = {**env, **dockerlogin.environment(spoken_to, engine.docker_config(), folder)}
         if job.target.native is not None and not args.builder:
             say(f"compiling, where it has to be: {nativebuild.by_whom(job)}")
-        with step(f"build {job.name} ({chain[:12]})"), nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked:
+        with (
+            carried(args, job, contexts, argv, env),
+            step(f"build {job.name} ({chain[:12]})"),
+            nativebuild.asked(job, jobs=args.jobs, cold=args.cold) as asked,
+        ):
             metadata = making.image(job, argv, env, asked(request))
         native = tell_compiled(job, request)
         if args.output:
@@ -135,17 +148,41 @@ def require_sense(args: argparse.Namespace) -> None:
         raise UsageError("--expect compares with what --record would write over", todo="give one of the two")
     if args.no_cache and args.cache_from:
         raise UsageError("--no-cache reuses nothing, and --cache-from says what to reuse", todo="give one of the two")
+    if args.ccache and (args.no_cache or args.cold):
+        raise UsageError(
+            f"{'--cold' if args.cold else '--no-cache'} empties the compile cache that --ccache fills",
+            todo="give one of the two",
+        )
 
 
 def require_source_lane(args: argparse.Namespace, job: steps.Job) -> None:
     """``UsageError`` where an option is for compilers and the target has nothing to compile."""
     if args.jobs < 0:
         raise UsageError(f"--jobs {args.jobs} is no number of compilers", todo="name one, or leave it out")
-    if (args.jobs or args.cold) and job.target.native is None:
+    if (args.jobs or args.cold or args.ccache) and job.target.native is None:
         raise UsageError(
-            f"--jobs and --cold are for compilers, and nothing of {job.name} is compiled",
+            f"--jobs, --cold and --ccache are for compilers, and nothing of {job.name} is compiled",
             todo="leave them out, or name a target of the lane 'source'",
         )
+
+
+def carried(
+    args: argparse.Namespace, job: steps.Job, made: assemble.Contexts, argv: Sequence[str], env: Mapping[str, str]
+) -> AbstractContextManager[None]:
+    """Bring the compile cache into the engine around a build, and out of it, where that was asked for."""
+    page = nativebuild.page(job)
+    if args.ccache is None or page is None:
+        return nullcontext()
+    place = compilecache.Place(
+        mount=page.cache,
+        folder=args.ccache.absolute(),
+        buildx=argv,
+        env=env,
+        builder=job.settings.builder,
+        root=made.main / "builder.tar",
+        context=made.main.parent / "ccache",
+    )
+    return compilecache.carried(place)
 
 
 def tell_compiled(job: steps.Job, request: buildx.Request) -> nativereport.Figures | None:

@@ -25,10 +25,12 @@ from build import (
     cosign,
     credentials,
     documents,
+    named,
     provenance,
     published,
     publishing,
     pushing,
+    referrers,
     registry,
     steps,
 )
@@ -36,7 +38,7 @@ from build.console import human_bytes, say, step
 from build.errors import SigningError, UsageError
 from build.models import Settings
 from build.ociimage import Image
-from build.published import Record, Signer
+from build.published import Place, Record, Signer
 from build.publishing import Smoked
 from build.registry import Manifest, Repository
 from build.settings import add_target_argument
@@ -84,13 +86,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ) as repository:  # fmt: skip
             pushing.require_free(repository, wanted.immutable, wanted.manifest.digest)
             known = published.read(settings.repo, wanted.manifest.digest)
-            if known and is_published(repository, known, wanted):
-                return tell(settings, known, 0, start, fresh=False)
+            place = known.at(reference.repository) if known else None
+            if known and place and is_published(repository, place, wanted, key):
+                return tell(settings, known, place, 0, start, fresh=False)
             record, sent = publish(repository, wanted, key)
     record = published.merged(known, record)
     path = published.write(settings.repo, record)
     say(f"noted in {path.relative_to(settings.repo)}: commit it")
-    return tell(settings, record, sent, start, fresh=True)
+    return tell(settings, record, record.places[-1], sent, start, fresh=True)
 
 
 def signing_key(args: argparse.Namespace) -> str | None:
@@ -121,7 +124,7 @@ def demand(args: argparse.Namespace, job: steps.Job, image: Image, reference: re
     smoked = publishing.require_smoked(settings, job.name, image, args.report)
     immutable = f"{job.name}-{found.chain_id[:12]}"
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    place = published.Place(
+    place = Place(
         repository=reference.repository, time=now, tag=immutable, commit=publishing.commit(settings.repo),
         remarks=remarks, signer=Signer(), documents=(),
     )  # fmt: skip
@@ -139,15 +142,17 @@ def demand(args: argparse.Namespace, job: steps.Job, image: Image, reference: re
     )  # fmt: skip
 
 
-def is_published(repository: Repository, known: Record, wanted: Wanted) -> bool:
-    """Whether all of it is there as the record says, so that there is nothing to do."""
-    place = known.at(wanted.reference.repository)
-    if place is None or (place.remarks and not wanted.record.remarks):
+def is_published(repository: Repository, place: Place, wanted: Wanted, key: str | None) -> bool:
+    """Whether all of it is there as recorded, and no worse than what is wanted now: then there is nothing to do."""
+    if set(place.remarks) - set(wanted.record.remarks):
         return False
     tags = (wanted.immutable, wanted.moving)
-    if any(repository.resolve(tag) != known.manifest for tag in tags):
+    if any(repository.resolve(tag) != wanted.manifest.digest for tag in tags):
         return False
-    return all(repository.manifest(item.digest) is not None for item in place.documents)
+    listed = {item.digest for item in referrers.of(repository, wanted.manifest.digest)}
+    if any(item.digest not in listed or repository.manifest(item.digest) is None for item in place.documents):
+        return False  # registries that are cleaned of what has no tag keep the list, which has one
+    return key is None or place.signer == cosign.signer(attaching.tool(wanted.job.settings), key)
 
 
 def publish(repository: Repository, wanted: Wanted, key: str | None) -> tuple[Record, int]:
@@ -156,8 +161,11 @@ def publish(repository: Repository, wanted: Wanted, key: str | None) -> tuple[Re
     (place,) = record.places
     name = place.repository
     lock = attaching.lock(job.settings, provenance.lock_files(job.settings, job), manifest)
-    claims = documents.claims(job, record, wanted.smoked.data, lock.manifest.digest)
-    artifacts, old = [lock], None
+    with step("read what the locked packages list"):
+        lists = attaching.lists(named.anchored(job, named.named(job)), manifest)
+    artifacts, old = [lock, lists], None
+    digests = {item.kind: item.manifest.digest for item in artifacts}
+    claims = documents.claims(job, record, wanted.smoked.data, digests)
     if key is not None:
         tool = attaching.tool(job.settings)
         place = replace(place, signer=cosign.signer(tool, key))
@@ -173,10 +181,9 @@ def publish(repository: Repository, wanted: Wanted, key: str | None) -> tuple[Re
     return replace(record, places=(replace(place, documents=tuple(documented)),)), sent.bytes + more + attached
 
 
-def tell(settings: Settings, record: Record, sent: int, start: float, *, fresh: bool) -> int:
+def tell(settings: Settings, record: Record, place: Place, sent: int, start: float, *, fresh: bool) -> int:
     """Print what was published (or was there)."""
     seconds = round(time.monotonic() - start, 2)
-    place = record.places[-1]
     image = f"{place.repository}@{record.manifest}"
     if settings.json:
         told = {

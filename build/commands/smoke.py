@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--require-gpu", action="store_true", help="a check that lacks a GPU fails")
     parser.add_argument("--attest", action="store_true", help="sign the report and attach it to the published image")
-    parser.add_argument(
-        "--key", metavar="KEY", help="the private key to sign it: a file, env://NAME, a key service"
-    )
+    parser.add_argument("--key", metavar="KEY", help="the private key to sign it: a file, env://NAME, a key service")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -19,7 +19,9 @@ from build.console import human_bytes, say, step, table, transfer
 from build.errors import UsageError, VerifyError
 from build.models import Settings
 from build.registry import Repository
-from build.verifying import BAD, SHOWN, Answer, Case
+from build.verifying import BAD, SHOWN, Answer, Case, plain
+
+LINE = 1000  # characters of a finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +93,8 @@ def tell(settings: Settings, name: str, answers: list[Answer], machines: list[st
         }  # fmt: skip
         print(json.dumps(told, indent=1))
     else:
-        table(name, ("what", "is", "seen"), [(answer.question, answer.status, answer.text) for answer in answers])
+        rows = [(answer.question, answer.status, plain(answer.text, LINE)) for answer in answers]
+        table(name, ("what", "is", "seen"), rows)
         for line in machines:
             print(f"on a machine: {line}")
         if not machines:
@@ -99,7 +102,9 @@ def tell(settings: Settings, name: str, answers: list[Answer], machines: list[st
     say(f"{seconds:.1f} s")
     if not bad:
         return 0
-    lines = [f"{answer.question}: {text}" for answer in bad for text in (answer.text, *answer.findings[:SHOWN])]
+    lines = [
+        plain(f"{answer.question}: {text}", LINE) for answer in bad for text in (answer.text, *answer.findings[:SHOWN])
+    ]
     more = sum(max(0, len(answer.findings) - SHOWN) for answer in bad)
     raise VerifyError(
         f"{name} is not what it should be",

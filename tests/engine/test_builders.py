@@ -1,4 +1,7 @@
-"""Builders that are not the engine's own, and caches in a registry: a second engine on loopback builds for a client."""
+"""Builders that are not the engine's own, and caches in a registry: a second engine on loopback builds for a client.
+
+What is emulated takes half a minute or two: `./nox -s tests -- --engine --slow tests/engine/test_builders.py`.
+"""
 
 import base64
 import json
@@ -107,8 +110,10 @@ def test_a_cache_that_is_not_there_is_told_and_the_build_goes_on(farm, registry)
 
 
 def test_a_registry_that_does_not_know_us_gets_no_cache(farm, closed):
-    done = farm.build("--builder", "farm", "--output", "type=cacheonly", "--cache-to", f"{closed.place}/team/cache")
+    place = f"{closed.place}/team/cache"
+    done = farm.build("--builder", "farm", "--output", "type=cacheonly", "--cache-to", place, "--cache-from", place)
     assert done.status == 51
+    assert "warning: nothing is taken from a cache" in done.err
     assert "the image was built, and its build cache could not be sent" in done.err
     assert closed.tags("team/cache") == {}
 
@@ -148,12 +153,14 @@ def test_an_engine_that_writes_layers_otherwise_is_refused(farm, tmp_path):
     assert "the builder old is a Docker Engine with its old image store" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(roots.host_architecture() == "arm64", reason="arm64 is what this machine's programs are for")
 def test_steps_run_the_programs_of_the_machine_that_builds(farm, tmp_path):
     """This machine emulates the other: whatever ran, the image is the same; the context tells what did."""
     done = farm.build("--builder", "farm", "--machine", "arm64", "--output", to_file(tmp_path), "--expect")
     assert done.status == 0, done.err
     assert "the same manifest" in done.err
+    assert "its steps run programs for arm64" in done.err
     foreign(farm.settings)
     assert done.steps()["[runtime 1/4]"] == "run"
 

@@ -175,6 +175,21 @@ def test_a_published_digest_is_a_word_of_diff(built, client, published_clone):
     assert done.json["a"]["manifest"] == built["digest"]
 
 
+def test_a_published_digest_that_no_engine_has_is_pulled_from_where_it_is(built, published_clone, tmp_path):
+    repo, registry = published_clone
+    store = own_settings(tmp_path).store
+    try:
+        done = verb("diff", built["digest"][7:19], built["digest"], "--json", "--store", str(store), repo=repo)
+        assert done.status == 0, done.err
+        assert done.json["b"]["manifest"] == built["digest"]
+        found = dockerapi.connect(private.places(store).url)
+        assert found.images.get(built["digest"]).tags == []
+        assert found.images.get(f"{registry.place}/spark/tiny@{built['digest']}").id == built["digest"]
+        found.close()
+    finally:
+        private.remove(store)
+
+
 def test_without_any_engine_it_works(tmp_path):
     done = verb("images", "--store", str(tmp_path / "store"), "--json", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert done.status == 0, done.err
