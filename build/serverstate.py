@@ -108,9 +108,9 @@ def last_words(said: Sequence[str], count: int = 12) -> list[str]:
 
 
 def plain(line: str) -> str:
-    """A line of somebody else's that does nothing to a terminal.
+    r"""A line of somebody else's that does nothing to a terminal.
 
-    >>> plain("a\\x1b[2Jb\\tc")
+    >>> plain("a\x1b[2Jb\tc")
     'a?[2Jb c'
     """
     return "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in line)
