@@ -130,6 +130,24 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session
+def model(session: nox.Session) -> None:
+    """Get a profile's model at its pinned revision, and look whether it is what the profile says (-- --profile P)."""
+    verb(session)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Serve a profile's model with the image that is for it (-- --profile P); -- stop, status, logs."""
+    verb(session)
+
+
+@nox.session
+def validate(session: nox.Session) -> None:
+    """Run the card's suite against a server (-- --url URL): a table, JSON and a page with charts."""
+    verb(session)
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Run the private Docker Engine (-- up | down | status | rm)."""
     verb(session)

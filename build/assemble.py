@@ -81,6 +81,7 @@ def write(
         "manifest.json": _json(recipe.manifest(job, chain=chain)),
         **_folder(job.settings.repo / "dockerfiles" / "lane", "lane"),
         **_folder(job.settings.repo / "dockerfiles" / "image", "image"),
+        **{f"profiles/{name}": content for name, content in recipe.baked(job).items()},
     }
     if job.target.native is not None:
         entries |= nativebuild.main_entries(job)

@@ -30,9 +30,9 @@ class Named:
     version. ``patched``: path below site-packages → its patch. ``native``: the distribution whose libraries were
     compiled, if any.
 
-    ``own``: path in the image → sha256, of what lies in a clone's ``dockerfiles/image``; ``manifest``: what
-    ``opt/spark/manifest.json`` says but for its member ``own``; ``bytecode``: patterns of the sources that are
-    compiled, as in ``lock/targets.toml``. None: not known, and then less is shown.
+    ``own``: path in the image → sha256, of what lies in a clone's ``dockerfiles/image``, and of its profiles;
+    ``manifest``: what ``opt/spark/manifest.json`` says but for its member ``own``; ``bytecode``: patterns of the
+    sources that are compiled, as in ``lock/targets.toml``. None: not known, and then less is shown.
 
     ``lists``: "wheel NAME" or "deb NAME" → digest of all that its list of files says (:func:`build.records.digest_of`,
     :func:`build.debclaims.digest_of`), as known from the locked file itself; those of which none is known are believed.

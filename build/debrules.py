@@ -27,6 +27,7 @@ FOLDERS = {
     f"usr/local/lib/{PYTHON}": f"{PYTHON}-minimal", f"usr/local/lib/{PYTHON}/dist-packages": f"{PYTHON}-minimal",
     "usr/local/share/ca-certificates": "ca-certificates",  # certificates of the owner, of whom there is none
     "home/spark": HOOK,
+    "cache": HOOK,  # dockerfiles/lane/ours.py: for a volume
 }  # fmt: skip
 LINKS = {  # path → who makes it, where it leads
     "bin": ("base-files", "usr/bin"),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 MACHINES = ("amd64", "arm64")
-PLAIN = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "USER", "WORKDIR")  # take nothing in
+PLAIN = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "USER", "WORKDIR")  # take nothing in
 FLAG = re.compile(r"--(?P<name>[a-z-]+)(?:=(?P<value>\S*))?$")
 DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://|\bgit@", re.IGNORECASE)

@@ -279,3 +279,27 @@ class SigningError(BuildError):
     """Nothing to sign with, or the signer failed."""
 
     exit_code = 67
+
+
+class ProfileError(BuildError):
+    """A serving profile with faults (all are listed), or one that is not for the image it was asked of."""
+
+    exit_code = 70
+
+
+class ModelError(BuildError):
+    """A model that is not the profile's: another revision, expert count, table or kind; or files that are damaged."""
+
+    exit_code = 71
+
+
+class ServeError(BuildError):
+    """A server that cannot be started here, never becomes ready, or ended by itself."""
+
+    exit_code = 72
+
+
+class ValidationError(BuildError):
+    """A server that did not pass the validation suite; the report says in what."""
+
+    exit_code = 73

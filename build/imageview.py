@@ -20,6 +20,7 @@ MODES: dict[str, tuple[int, str]] = {
     "root": (0o700, ROOT),  # base-files
     "tmp": (0o1777, ROOT),  # everybody's, as everywhere
     "var/tmp": (0o1777, ROOT),
+    "cache": (0o1777, ROOT),  # for a volume (dockerfiles/lane/ours.py)
     "home/spark": (0o755, "1000:1000"),  # of the user that the image runs as (rootfs_hook.sh)
     "var/mail": (0o2775, "0:8"),  # base-files; group mail
     "usr/bin/su": (0o4755, ROOT),  # util-linux

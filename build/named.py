@@ -5,6 +5,7 @@ One of the modules that compose others; the stories are in ``build/commands/push
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -35,7 +36,8 @@ def named(job: Job) -> Named:
     """
     exceptions = [item.finding for item in job.target.exceptions]
     said = of_lock(job.lock, job.rootfs, local=job.target.local_version, exceptions=exceptions)
-    own = tree_sha256(job.settings.repo / "dockerfiles" / "image")
+    own = dict(tree_sha256(job.settings.repo / "dockerfiles" / "image"))
+    own |= {f"profiles/{name}": hashlib.sha256(content).hexdigest() for name, content in recipe.baked(job).items()}
     manifest = json.loads(json.dumps(recipe.manifest(job, chain=recipe.chain_id(job))))
     return replace(
         said,

@@ -19,7 +19,8 @@ from build.records import COMPILED_LIST, RELEASED, VENV, Rows
 SPARK = "opt/spark"
 MANIFEST, OWN = f"{SPARK}/manifest.json", f"{SPARK}/own.json"
 LEFT_OUT = re.compile(rf"{SPARK}/left-out/[a-z0-9-]+\.json")
-CHECKS = re.compile(rf"{SPARK}/checks/[a-z0-9_/]+\.py")  # where nobody says which files they are
+# Where nobody says which files they are.
+PROGRAMS = re.compile(rf"{SPARK}/((checks|serve)/[a-z0-9_/]+\.py|profiles/[a-z0-9.-]+\.toml)")
 TOOLKIT = "nvidia/cu13"
 STUB = f"{TOOLKIT}/lib/stubs/libcuda.so"
 STUB_BYTES = 1 << 20  # it has names of functions, and no code to speak of
@@ -80,7 +81,7 @@ class Ours:
         if self.named.own is not None and path in self.named.own:
             good = seen.sha256 == self.named.own[path]
             return Verdict(OURS, compared=True, fault="" if good else "its bytes are not those of this clone's file")
-        if self.named.own is None and CHECKS.fullmatch(path):
+        if self.named.own is None and PROGRAMS.fullmatch(path):
             return Verdict(OURS)
         if path == OWN:
             return Verdict(OURS, fault=self._own_fault())

@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from build import deblock, giturl, lockfile, requireslock, results, sbom, series, steps, units
+from build import (
+    deblock,
+    giturl,
+    lockfile,
+    profiles,
+    recipe,
+    requireslock,
+    results,
+    sbom,
+    series,
+    steps,
+    units,
+)
 from build.canonical import file_sha256
 from build.intent import FILE
 from build.models import Component, GitSource, Settings, SourceArchive, Wheel
@@ -122,6 +134,7 @@ def lock_files(settings: Settings, job: Job) -> tuple[Path, ...]:
         lockfile.lock_path(repo, job.name),
         requireslock.path_of(repo, job.name),
         *(deblock.path_of(repo, item.root, item.arch) for item in sets),
+        *(repo / profiles.FOLDER / name for name in recipe.baked(job)),
         *(path for path in (results.path_of(repo, job.name), units.path_of(repo, job.name)) if path.exists()),
     }
     return tuple(sorted(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from build import (
     nativebuild,
     nativelock,
     patterns,
+    profiles,
     requirements,
     requireslock,
     rootfs,
@@ -180,6 +182,19 @@ def is_compiled(job: Job, component: Component) -> bool:
     return job.lock.native is not None and job.lock.native.component == component.name
 
 
+def baked(job: Job) -> dict[str, bytes]:
+    """The profiles that the image carries, those which name its target: file name → content, in the order of names.
+
+    All are read, so that a fault in one stops every build: :class:`ProfileError`.
+    """
+    found = profiles.read_all(job.settings.repo, job.intent.targets)
+    return {
+        f"{name}.toml": (job.settings.repo / profiles.FOLDER / f"{name}.toml").read_bytes()
+        for name, profile in found.items()
+        if job.name in profile.targets
+    }
+
+
 def chain_id(job: Job) -> str:
     """The name of the image before it exists: sha256 over its lock and all else that enters it."""
     return digest(
@@ -214,6 +229,7 @@ def dockerfile(job: Job, *, chain: str) -> str:
         env=image_env(job.lock.python, cuda=bool(cuda)),
         labels=labels(job, chain),
         arguments=determinism.step_arguments(),
+        profiles=tuple(baked(job)),
         native=nativebuild.page(job),
     )
     return render(job.settings.repo / "dockerfiles", page)
@@ -295,6 +311,7 @@ def manifest(job: Job, *, chain: str) -> dict[str, object]:
         "exceptions": [item.model_dump() for item in job.target.exceptions],
         "libraries": [item.model_dump(exclude_defaults=True) for item in job.target.libraries],
         "bytecode": job.target.bytecode,
+        "profiles": {name: hashlib.sha256(content).hexdigest() for name, content in baked(job).items()},
         "left_out": [
             {"paths": item.patterns, "reason": item.reason, "foreign": item.foreign} for item in job.target.left_out
         ],

@@ -239,8 +239,9 @@ class Connection:
             return DeniedError(
                 f"the registry {self.host} does not allow us to {'write to' if access.write else 'read'} {access.name}",
                 why=f"{what}: HTTP {answer.status_code}{words}; we are {self.who}",
-                todo="look whether that account may, and whether its token is fresh (for GitHub's registry: with the "
-                f"scope {'write:packages' if access.write else 'read:packages'})",
+                todo=f"if its password or token changed or expired: `docker login {self.host}`; else look whether that "
+                "account may (GitHub's registry: "
+                f"with the scope {'write:packages' if access.write else 'read:packages'})",
             )
         healing = answer.status_code in HEALING
         return RegistryError(

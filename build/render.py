@@ -30,8 +30,9 @@ class NativePage:
 class Page:
     """What the templates show.
 
-    ``patched``: the distributions with patched files, a layer each. ``cuda_layer``: the layer that holds the CUDA
-    toolkit, or none. ``arguments``: what the steps find in their environment.
+    ``patched``: the distributions with patched files, a layer each. ``profiles``: those that the image carries.
+    ``cuda_layer``: the layer that holds the CUDA toolkit, or none. ``arguments``: what the steps find in their
+    environment.
     """
 
     target: str
@@ -46,6 +47,7 @@ class Page:
     env: Mapping[str, str]
     labels: Mapping[str, str]
     arguments: Mapping[str, str]
+    profiles: tuple[str, ...] = ()
     native: NativePage | None = None
 
 

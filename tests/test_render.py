@@ -6,6 +6,7 @@ import jinja2
 import pytest
 
 from build import recipe, steps
+from build.errors import ProfileError
 from build.models import Settings
 from build.render import image_env
 from build.settings import REPO
@@ -50,10 +51,49 @@ def test_the_chain_id_follows_everything_that_enters_the_image(job, tmp_path, mo
     shutil.copytree(REPO / "dockerfiles", copy / "dockerfiles", ignore=shutil.ignore_patterns(".*", "__pycache__"))
     from dataclasses import replace
 
+    shutil.copytree(REPO / "lock" / "profiles", copy / "lock" / "profiles")
     moved = replace(job, settings=replace(job.settings, repo=copy))
     assert recipe.chain_id(moved) == before
     (copy / "dockerfiles" / "image" / "checks" / "new.py").write_text("x = 1\n")
     assert recipe.chain_id(moved) != before
+
+
+def test_the_chain_id_follows_the_profiles_of_the_target_alone(job, tmp_path):
+    from dataclasses import replace
+
+    copy = tmp_path / "repo"
+    shutil.copytree(REPO / "dockerfiles", copy / "dockerfiles", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    shutil.copytree(REPO / "lock" / "profiles", copy / "lock" / "profiles")
+    moved = replace(job, settings=replace(job.settings, repo=copy))
+    before = recipe.chain_id(moved)
+    profile = copy / "lock" / "profiles" / "k144-nospec-200k.toml"
+    profile.write_text(profile.read_text().replace("sequences = 1", "sequences = 2"))
+    assert (recipe.chain_id(moved) != before) is (job.name != "tiny")
+    profile.write_text(profile.read_text().replace("sequences = 2", "sequenzes = 2"))
+    with pytest.raises(ProfileError, match="has 2 faults"):
+        recipe.chain_id(moved)
+
+
+def test_profiles_are_in_the_last_layer_of_the_images_that_they_are_for(job):
+    text = recipe.dockerfile(job, chain="")
+    steps_of = [line for line in text.splitlines() if "/mnt/lane/manifest.py" in line and "/mnt/profiles" in line]
+    baked = recipe.baked(job)
+    assert list(baked) == ([] if job.name == "tiny" else ["k144-nospec-200k.toml", "k160-mtp2-200k.toml"])
+    assert ("source=profiles,target=/mnt/profiles" in text) is bool(steps_of) is bool(baked)
+    assert list(recipe.manifest(job, chain="")["profiles"]) == list(baked)
+    assert text.index("/mnt/lane/patched.py") < text.index("/mnt/lane/manifest.py")
+
+
+def test_the_entry_point_and_the_health_check_run_no_shell(job):
+    """In exec form, by Debian's Python in isolated mode; any other command is an argument of it."""
+    lines = recipe.dockerfile(job, chain="").splitlines()
+    program = f'["/usr/bin/python{job.lock.python}", "-I", "-S", "/opt/spark/serve"'
+    assert f"ENTRYPOINT {program}]" in lines
+    assert f'    CMD {program}, "health"]' in lines
+    assert [line for line in lines if line.startswith("HEALTHCHECK ")] == [
+        "HEALTHCHECK --interval=10s --timeout=5s --start-period=30m --retries=2 \\"
+    ]
+    assert lines[-1] == 'CMD ["bash"]'
 
 
 def test_the_chain_id_follows_which_layer_a_wheel_is_in(job):

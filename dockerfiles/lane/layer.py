@@ -16,7 +16,7 @@ from pathlib import Path
 # The constants of every build, as the Dockerfile's ARG sets them (build/determinism.py): none has a default here.
 CONSTANTS = ("LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "TZ")
 
-ROOT = Path("/opt")  # all that the steps add is below it
+ROOT = Path("/opt")  # all that the steps add is below it, but for /cache (ours.py)
 VENV = ROOT / "venv"
 SPARK = ROOT / "spark"
 RELEASED = SPARK / "released"  # dist-info of patched distributions, as their wheels have it

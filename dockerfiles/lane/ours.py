@@ -1,4 +1,5 @@
-"""Add what is ours to the image and does not follow a patch: the venv's own files, the checks, links of the toolkit.
+"""Add what is ours to the image and does not follow a patch: the venv's own files, the entry point and
+the checks, links of the toolkit.
 
 Usage: ours.py IMAGE_FOLDER PYTHON [STUB]. IMAGE_FOLDER is dockerfiles/image; STUB the compiled stub of the CUDA
 driver, given where the image has a CUDA toolkit. Leaves the list of links in /opt/spark/own.json.
@@ -17,6 +18,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from layer import SPARK, VENV, begin, entries, settle, site_packages
 
+CACHE = Path("/cache")
 TOOLKIT = Path("nvidia/cu13")  # where NVIDIA's CUDA 13 wheels put bin, include, lib and nvvm
 
 
@@ -24,6 +26,7 @@ def main(image: Path, python: str, stub: Path | None) -> None:
     before = entries()
     venv(python)
     shutil.copytree(image, SPARK, dirs_exist_ok=True)
+    cache()
     own = toolkit(site_packages(python), stub) if stub else []
     (SPARK / "own.json").write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
     settle(entries() - before)
@@ -39,6 +42,15 @@ def venv(python: str) -> None:
     (VENV / "bin" / "python").symlink_to(f"/usr/bin/python{python}")
     for name in ("python3", f"python{python}"):
         (VENV / "bin" / name).symlink_to("python")
+
+
+def cache() -> None:
+    """A place for a volume of what is compiled at run time. A new volume takes over the mode of the folder below it."""
+    CACHE.mkdir()
+    CACHE.chmod(0o1777)
+    moment = int(os.environ["LAYER_TIME"])
+    for path in (CACHE, CACHE.parent):
+        os.utime(path, (moment, moment))
 
 
 def toolkit(site: Path, stub: Path) -> list[str]:

@@ -31,6 +31,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "imports": ("vllm", "vllm_imports", "check_imports"),
     "platform": ("vllm", "vllm_imports", "check_platform"),
     "serve-parser": ("vllm", "vllm_imports", "check_serve_parser"),
+    "serve-profile": ("vllm", "serve_profile", "check_serve_profile"),
     "select-sparse-mla": ("vllm", "vllm_selection", "check_sparse_mla"),
     "select-indexer": ("vllm", "vllm_selection", "check_indexer"),
     "select-mxfp4-moe": ("vllm", "vllm_selection", "check_mxfp4_moe"),
