@@ -263,6 +263,7 @@ def _wheels(made):
 
 def _ours(made):
     layer = made.ours
+    layer["cache"] = entry("cache", type=tarfile.DIRTYPE, mode=0o1777)
     layer.put("opt/venv/pyvenv.cfg", b"home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.13\n")
     layer.link("opt/venv/lib64", "lib")
     layer.link("opt/venv/bin/python", "/usr/bin/python3.13")
