@@ -232,6 +232,15 @@ def reduced():
     return f"{head}[actions]{rest.partition(chr(10) * 2)[0]}\n\n[rebase]\nreleases = []\n\n{loose}"
 
 
+def for_tiny():
+    """The profiles, of that one target: the others are not there."""
+    paths = sorted((REPO / "lock/profiles").glob("*.toml"))
+    return {
+        str(path.relative_to(REPO)): re.sub(r"(?m)^targets = \[.*\]", 'targets = ["tiny"]', path.read_text())
+        for path in paths
+    }
+
+
 class Tags(http.server.BaseHTTPRequestHandler):
     """The tags of the locked actions, by git's "dumb" protocol; no other repository is there."""
 
@@ -260,7 +269,8 @@ def tags():
 
 
 def test_newer_versions_become_a_pull_request_that_says_what_they_change(tmp_path, tags):
-    there = workflowkit.Local(tmp_path, REPO, changes={"lock/targets.toml": reduced()}, answers={"pr list": ""})
+    changes = {"lock/targets.toml": reduced(), **for_tiny()}
+    there = workflowkit.Local(tmp_path, REPO, changes=changes, answers={"pr list": ""})
     share_store(there.home)
     lock = succeeded(there.job("lock-refresh", "lock", event="schedule", env=tags))
     assert lock.outputs == {"changed": "true"}, lock.said
