@@ -94,10 +94,6 @@ def is_kept(path: str) -> bool:
     return debclaims.is_kept(path)
 
 
-class Stopped(Exception):  # noqa: N818 - a signal between threads: another one's error is told
-    """Another layer is damaged: nobody wants this one."""
-
-
 class _Counted:
     """Bytes on their way, counted, until nobody wants them any more."""
 
@@ -107,8 +103,7 @@ class _Counted:
         self.stop = stop
 
     def read(self, count: int) -> bytes:
-        if self.stop.is_set():
-            raise Stopped
+        sidebyside.heed(self.stop)
         data = self.raw.read(count)
         self.progress(len(data))
         return data

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from build import abreast
+from build import sidebyside
 from build.modelfolder import Item, Progress, State, has
 
 PIECE = 1 << 22  # read at once
@@ -36,7 +38,7 @@ def read_into(path: Path, made: Any, progress: Progress) -> None:
 
 
 def heeding(progress: Progress, heed: Callable[[], None]) -> Progress:
-    """Progress that also ends the work where it is to end (see :mod:`build.abreast`)."""
+    """Progress that also ends the work where it is to end (see :func:`build.sidebyside.heed`)."""
 
     def told(count: int) -> None:
         heed()
@@ -56,12 +58,13 @@ def is_right(folder: Path, item: Item, progress: Progress) -> bool:
 
 def verify(folder: Path, state: State, progress: Progress) -> tuple[Item, ...]:
     """Read everything again, in parallel, largest first; what is damaged or not there."""
+    stop = threading.Event()
 
-    def check(item: Item, heed: Callable[[], None]) -> bool:
-        return is_right(folder, item, heeding(progress, heed))
+    def check(item: Item) -> bool:
+        return is_right(folder, item, heeding(progress, functools.partial(sidebyside.heed, stop)))
 
     order = sorted(state.files, key=lambda item: -item.size)
-    right = abreast.run(check, order, os.cpu_count() or 1)
+    right = sidebyside.each(check, order, workers=os.cpu_count() or 1, stop=stop)
     return tuple(
         sorted((item for item, good in zip(order, right, strict=True) if not good), key=lambda item: item.path)
     )

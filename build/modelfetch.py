@@ -6,13 +6,14 @@ state says so. Whatever ends a run, the next one goes on: within a file, at the 
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from build import abreast, modelbytes, modelfolder, modelhub
+from build import modelbytes, modelfolder, modelhub, sidebyside
 from build.console import warn
 from build.modelfolder import Item, Progress, State
 from build.modelhub import Hub
@@ -33,7 +34,10 @@ def bring(folder: Path, hub: Hub, state: State, items: Sequence[Item], progress:
     """
     ledger = _Ledger(folder, state)
 
-    def work(item: Item, heed: Callable[[], None]) -> int:
+    stop = threading.Event()
+    heed = functools.partial(sidebyside.heed, stop)
+
+    def work(item: Item) -> int:
         if modelfolder.compared(folder, ledger.state, item):
             progress(item.size)
             return 0
@@ -53,7 +57,7 @@ def bring(folder: Path, hub: Hub, state: State, items: Sequence[Item], progress:
         return came
 
     largest_first = sorted(items, key=lambda item: -item.size)
-    came = abreast.run(work, largest_first, WORKERS)
+    came = sidebyside.each(work, largest_first, workers=WORKERS, stop=stop)
     return ledger.state, sum(came)
 
 

@@ -1,4 +1,4 @@
-"""What an image ought to hold, for :mod:`build.accounted`: of a target of this clone, of a lock, of a list of packages.
+"""What an image ought to hold, for :mod:`build.accounted`: of a target of this clone, or of a lock.
 
 One of the modules that compose others; the stories are in ``build/commands/push.py`` and ``verify.py``.
 """
@@ -72,18 +72,6 @@ def of_lock(lock: Lock, debset: DebSet, *, local: str, exceptions: Iterable[str]
             normalised(found[1]): {} for text in exceptions if (found := FALSE_RECORD.search(text))
         },
     )  # fmt: skip
-
-
-def of_packages(packages: Iterable[tuple[str, str, str]]) -> Named:
-    """What a list of packages names, as (kind, name, version) with the kinds "wheel" and "deb"; others are passed over.
-
-    As from a document that says no more: patched files are then all unexplained.
-    """
-    rows = list(packages)
-    return Named(
-        wheels={normalised(name): version for kind, name, version in rows if kind == "wheel"},
-        debs={name: version for kind, name, version in rows if kind == "deb"},
-    )
 
 
 def anchored(job: Job, said: Named) -> Named:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from build import proc, published, recipe, report, results, steps
-from build.canonical import file_sha256
 from build.errors import CommandError, PublishError
 from build.models import Settings
 from build.ociimage import Image
@@ -22,18 +19,6 @@ UNFIT = "not for use"
 DIRTY = "dirty checkout"
 HONEST = ("-c", f"core.excludesFile={os.devnull}", "-c", "core.fsmonitor=false")  # the user's own list hides files
 SHOWN = 8  # changed files in a message
-
-
-@dataclass(frozen=True, kw_only=True)
-class Smoked:
-    """A green smoke report: its bytes as the file has them, and what they say."""
-
-    data: bytes
-    told: dict[str, Any]
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        return tuple(str(row["name"]) for row in self.told["checks"] if row["status"] == report.SKIPPED)
 
 
 def commit(repo: Path) -> str:
@@ -136,8 +121,8 @@ def as_result(job: steps.Job, image: Image, recorded: results.Result) -> results
     )
 
 
-def require_smoked(settings: Settings, target: str, image: Image, named: Path | None) -> Smoked:
-    """The green smoke report of this very image; :class:`PublishError` where there is none, or it is red."""
+def require_smoked(settings: Settings, target: str, image: Image, named: Path | None) -> bytes:
+    """The green smoke report of this very image, as its file has it; :class:`PublishError` for none, or a red one."""
     stem = f"{target}-{image.manifest.removeprefix('sha256:')[:12]}"
     path = named or settings.repo / "out" / "smoke" / f"{stem}.json"
     smoke = f"run `nox -s smoke -- --target {target}`"
@@ -159,9 +144,4 @@ def require_smoked(settings: Settings, target: str, image: Image, named: Path | 
         raise PublishError(
             f"the smoke report of {target} is not green", why="\n       ".join(bad) or "no check passed", todo=smoke
         )
-    return Smoked(data=data, told=told)
-
-
-def lock_sha256(repo: Path, paths: tuple[Path, ...]) -> dict[str, str]:
-    """File below the repository → its sha256."""
-    return {str(path.relative_to(repo)): file_sha256(path) for path in paths}
+    return data

@@ -16,6 +16,16 @@ Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
 
+class Stopped(Exception):  # noqa: N818 - a signal between threads: another one's error is told
+    """Work that was given up because other work failed, or Ctrl-C came."""
+
+
+def heed(stop: threading.Event) -> None:
+    """For work to call now and then: :class:`Stopped` once it is to end."""
+    if stop.is_set():
+        raise Stopped
+
+
 def each(
     work: Callable[[Thing], Result], things: Iterable[Thing], *, workers: int, stop: threading.Event
 ) -> list[Result]:

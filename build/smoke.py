@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build import nvidia
 from build.canonical import tree_files
 from build.errors import EngineError, SmokeError
 
@@ -24,7 +25,6 @@ HOME = "/opt/spark"  # where our images keep their checks and their manifest
 MOUNT = "/run/smoke"  # a volume for what a run brings along
 USER = "1000:1000"
 TMPFS = "exec,mode=1777,size=4g"  # the checks compile and load libraries there
-GPU = "nvidia.com/gpu"
 # OpenSSL without the CPU's SHA instructions, which QEMU emulates one by one: hashing takes two thirds of the time.
 EMULATED = {"OPENSSL_armcap": "0"}
 
@@ -134,15 +134,9 @@ def _no_start(subject: Subject, why: str, *, gpu: bool) -> SmokeError | EngineEr
 
 
 def _gpus(client: docker.DockerClient, *, wanted: bool) -> list[Any]:
-    """The request for all GPUs: by CDI where the engine found NVIDIA's devices, else by NVIDIA's runtime."""
-    import docker.types  # noqa: PLC0415
-
+    """The request for all GPUs, where they are wanted or the engine says that it has some."""
     info = client.info()
-    if any(str(item.get("ID", "")).startswith(GPU) for item in info.get("DiscoveredDevices") or []):
-        return [docker.types.DeviceRequest(driver="cdi", device_ids=[f"{GPU}=all"])]
-    if wanted or "nvidia" in (info.get("Runtimes") or {}):
-        return [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
-    return []
+    return [nvidia.request(info)] if wanted or nvidia.handed_over(info, local=False) else []
 
 
 def _tar(luggage: Luggage) -> bytes:

@@ -77,11 +77,6 @@ def _demand(case: verifying.Case, name: str) -> None:
     if bad:
         raise VerifyError(
             f"{name} is not what it should be",
-            why="\n       ".join(_plain(line) for line in bad[:SHOWN]),
+            why="\n       ".join(verifying.plain(line, 400) for line in bad[:SHOWN]),
             todo="do not run it; tell who published it",
         )
-
-
-def _plain(text: str) -> str:
-    """Somebody else's words in one line that does nothing to a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)

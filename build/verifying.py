@@ -284,7 +284,7 @@ def content(case: Case, progress: Callable[[int], None]) -> str:
         raise Skip("there is no good lock of a version that this clone can read")
     expected = _expected(case, case.lock)
     found = accounted.account(case.image, expected, progress=progress)
-    if found.unexplained or found.missing:
+    if not found.is_complete:
         raise Wrong(
             "files that nobody accounts for, or that are missing",
             [_told(item) for item in (*found.unexplained, *found.missing)],

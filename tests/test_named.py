@@ -58,13 +58,6 @@ def test_a_lock_alone_says_nothing_of_a_clone_s_files(load):
     }  # fmt: skip
 
 
-def test_a_list_of_packages_is_enough_for_names():
-    rows = [("wheel", "Typing_Extensions", "4.1"), ("deb", "libc6", "2.41-12"), ("patch", "x", "1"), ("git", "y", "2")]
-    said = named.of_packages(iter(rows))
-    assert said.wheels == {"typing-extensions": "4.1"}
-    assert said.debs == {"libc6": "2.41-12"}
-
-
 @pytest.fixture
 def stored(load):
     """`tiny` with wheels and .debs made here, in the store, which knows already what of them is left out."""

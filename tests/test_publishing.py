@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from build import ociimage, publishing, recipe, results
-from build.canonical import file_sha256
 from build.errors import LockError, PublishError
 from build.models import Settings
 from tests import gitkit
@@ -246,10 +245,9 @@ def smoked(tmp_path, made, named=None):
 def test_a_green_report_of_this_image(tmp_path, made):
     path = report(tmp_path, made)
     found = smoked(tmp_path, made)
-    assert found.data == path.read_bytes()
-    assert found.skipped == ("gpu-x",)
+    assert found == path.read_bytes()
     other = path.rename(tmp_path / "mine.json")
-    assert smoked(tmp_path, made, other).data == found.data
+    assert smoked(tmp_path, made, other) == found
     with pytest.raises(PublishError, match="v0 was not smoked"):
         smoked(tmp_path, made)
     with pytest.raises(PublishError, match="v0 was not smoked"):
@@ -299,9 +297,3 @@ def test_what_is_no_report_is_refused(tmp_path, made, data):
 def test_a_folder_is_no_report(tmp_path, made):
     with pytest.raises(PublishError, match="is no smoke report"):
         smoked(tmp_path, made, tmp_path)
-
-
-def test_lock_files_are_named_from_the_clone_on(tmp_path):
-    write(tmp_path, "lock/v0.toml")
-    path = tmp_path / "lock/v0.toml"
-    assert publishing.lock_sha256(tmp_path, (path,)) == {"lock/v0.toml": file_sha256(path)}

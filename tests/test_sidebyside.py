@@ -54,6 +54,25 @@ def test_the_first_error_ends_it():
     assert sorted(begun) == [0, 1], "what was not begun is not begun any more"
 
 
+def test_work_that_heeds_is_stopped_where_it_is():
+    heard = threading.Event()
+
+    def work(thing, stop):
+        if thing:
+            raise ZeroDivisionError
+        try:
+            while True:
+                sidebyside.heed(stop)
+                time.sleep(0.001)
+        except sidebyside.Stopped:
+            heard.set()
+            raise
+
+    with pytest.raises(ZeroDivisionError):
+        each(work, range(2))
+    assert heard.wait(1)
+
+
 def test_nobody_waits_for_long_for_one_that_hangs(monkeypatch):
     monkeypatch.setattr(sidebyside, "GRACE_SECONDS", 0.1)
     answer = threading.Event()

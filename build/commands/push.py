@@ -39,7 +39,6 @@ from build.errors import SigningError, UsageError
 from build.models import Settings
 from build.ociimage import Image
 from build.published import Place, Record, Signer
-from build.publishing import Smoked
 from build.registry import Manifest, Repository
 from build.settings import add_target_argument
 
@@ -62,9 +61,8 @@ class Wanted:
     job: steps.Job
     image: Image
     manifest: Manifest
-    smoked: Smoked
+    smoked: bytes
     record: Record
-    reference: registry.Reference
     immutable: str
     moving: str
 
@@ -131,13 +129,13 @@ def demand(args: argparse.Namespace, job: steps.Job, image: Image, reference: re
     record = Record(
         target=job.name, chain_id=found.chain_id, manifest=found.manifest, config=found.config,
         canonical_config=found.canonical_config, rootfs=found.rootfs, engine=found.engine, buildkit=found.buildkit,
-        places=(place,), reports=(documents.tested(smoked.data),),
+        places=(place,), reports=(documents.tested(smoked),),
         layers=tuple(
             published.PublishedLayer(diff_id=row.diff_id, digest=row.digest, size=row.size) for row in found.layers
         ),
     )  # fmt: skip
     return Wanted(
-        job=job, image=image, manifest=pushing.manifest_of(image), smoked=smoked, record=record, reference=reference,
+        job=job, image=image, manifest=pushing.manifest_of(image), smoked=smoked, record=record,
         immutable=immutable, moving=job.name,
     )  # fmt: skip
 
@@ -165,7 +163,7 @@ def publish(repository: Repository, wanted: Wanted, key: str | None) -> tuple[Re
         lists = attaching.lists(named.anchored(job, named.named(job)), manifest)
     artifacts, old = [lock, lists], None
     digests = {item.kind: item.manifest.digest for item in artifacts}
-    claims = documents.claims(job, record, wanted.smoked.data, digests)
+    claims = documents.claims(job, record, wanted.smoked, digests)
     if key is not None:
         tool = attaching.tool(job.settings)
         place = replace(place, signer=cosign.signer(tool, key))

@@ -14,7 +14,6 @@ import pytest
 
 from build import attaching, cosign, published, pushing, referrers, registry, registryhttp, upload
 from build.commands import push as push_command
-from build.publishing import Smoked
 from tests.engine import publishkit, registrykit
 from tests.engine.publishkit import FACTS, TARGET
 
@@ -492,8 +491,7 @@ def published_as_ours(bench, there, folder, name, layers):
     )  # fmt: skip
     wanted = push_command.Wanted(
         job=bench.job(), image=image, manifest=pushing.manifest_of(image), record=record,
-        smoked=Smoked(data=json.dumps(told).encode(), told=told), immutable="forged", moving="forged",
-        reference=registry.parse(f"{there.proxy.place}/{name}"),
+        smoked=json.dumps(told).encode(), immutable="forged", moving="forged",
     )  # fmt: skip
     shutil.copytree(there.repository(there.name) / "_layers", there.repository(name) / "_layers")
     with bench.opened(name, there.proxy.place) as repository, bench.environment():
